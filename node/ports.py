@@ -1,0 +1,222 @@
+"""Every seam between the pure centre and the shell, as Protocols with the records they exchange.
+
+Each port has a fake or in-memory twin and one contract test that runs on both.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import msgspec
+import trio
+
+from node.commands import AnyCommand
+from node.model import Done, PortBinding, State
+from protocol.ids import Index, NodeId, Term
+
+
+class EngineVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts of the container engine and its host."""
+
+    version: str
+    api: str
+    kernel: str
+    os: str
+    cpus: int
+    memory_bytes: int
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The one bridge network of this host."""
+
+    name: str
+    bridge: str
+    subnet: str
+    gateway: str
+    mtu: int
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One container as the engine is to make it; everything is decided."""
+
+    name: str
+    """Docker's name, `r-<name>`."""
+    image: str
+    labels: dict[str, str]
+    command: tuple[str, ...] | None = None
+    entry_point: tuple[str, ...] | None = None
+    environment: dict[str, str] = {}
+    network: str = "bridge"
+    """`bridge`, `host`, `none` or the name of the overlay's network."""
+    address: str | None = None
+    ports: tuple[PortBinding, ...] = ()
+    expose: tuple[str, ...] = ()
+    binds: tuple[str, ...] = ()
+    """`host:container[:ro]` and named volumes."""
+    anonymous_volumes: tuple[str, ...] = ()
+    volume_driver: str | None = None
+    resolv_conf: str | None = None
+    """Text for the container's /etc/resolv.conf, mounted read-only; None leaves Docker's own."""
+    hostname: str | None = None
+    domain_name: str | None = None
+    user: str | None = None
+    working_dir: str | None = None
+    tty: bool = False
+    stdin_open: bool = False
+    privileged: bool = False
+    read_only: bool = False
+    publish_all_ports: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    pid_mode: str | None = None
+    memory: int | None = None
+    memory_swap: int | None = None
+    cpu_shares: int | None = None
+    cpu_set: str | None = None
+    log_driver: str | None = None
+    log_options: dict[str, str] = {}
+    restart_policy: str | None = None
+
+
+class EngineContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """A container of this cluster as the engine lists it (never one of somebody else)."""
+
+    external_id: str
+    uuid: str
+    """From label io.rancher.container.uuid."""
+    name: str
+    status: Literal["created", "running", "exited"]
+    exit_code: int | None
+    started: int | None
+    """Milliseconds since the epoch of the latest start."""
+    finished: int | None
+
+
+EngineErrorCode = Literal[
+    "unavailable", "image-missing", "name-taken", "port-taken", "address-taken", "not-found", "invalid", "failed"
+]
+
+
+class EngineError(Exception):
+    """An engine call that failed; `code` is for decisions, the text for people."""
+
+    def __init__(self, code: EngineErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code: EngineErrorCode = code
+
+
+class Engine(Protocol):
+    """A container engine.  Every call may raise EngineError; removing what is gone is no error."""
+
+    async def version(self) -> EngineVersion: ...
+
+    async def list_containers(self) -> tuple[EngineContainer, ...]:
+        """All containers that carry this cluster's label, in any status."""
+
+    async def has_image(self, image: str) -> bool: ...
+
+    async def pull(self, image: str) -> None: ...
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Make a container and return its id; `name-taken` if another has the name."""
+
+    async def start(self, external_id: str) -> None: ...
+
+    async def stop(self, external_id: str, timeout: float) -> None:
+        """Stop within `timeout` seconds, by force after that; stopping a stopped one is no error."""
+
+    async def remove(self, external_id: str) -> None:
+        """Remove a container, running or not, with its anonymous volumes."""
+
+    async def ensure_network(self, spec: NetworkSpec) -> None:
+        """Make the overlay's bridge network, or replace one of ours that differs."""
+
+    async def remove_network(self, name: str) -> None: ...
+
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` at each event of our containers and when the engine comes or goes; runs until cancelled."""
+
+
+class ConsensusView(msgspec.Struct, frozen=True, kw_only=True):
+    """What this node knows of its Raft group now."""
+
+    node: NodeId
+    role: str
+    term: Term
+    leader: NodeId | None
+    voters: tuple[NodeId, ...]
+    learners: tuple[NodeId, ...]
+    commit_index: Index
+    applied_index: Index
+    last_index: Index
+    stale_since: int | None
+    """Milliseconds since the epoch since which no leader has been heard; None while there is one."""
+
+
+class MemberView(msgspec.Struct, frozen=True, kw_only=True):
+    """What gossip says of one node."""
+
+    node: NodeId
+    name: str
+    address: str
+    peer_port: int
+    api_port: int
+    status: Literal["alive", "suspect", "dead", "left"]
+    version: str
+
+
+class Unavailable(Exception):
+    """No leader could take the command in time; the text says why and `retry_after` when to try again (seconds)."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RefusedError(Exception):
+    """The state refused the command: nothing was changed.  Fields as in node.model.Refused."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+
+
+class Replica(Protocol):
+    """The local copy of the state and the way to change it, as the API and the planners see it."""
+
+    @property
+    def state(self) -> State:
+        """The state as applied here, one immutable value; a later read may give a newer one."""
+
+    @property
+    def consensus(self) -> ConsensusView: ...
+
+    @property
+    def members(self) -> Mapping[NodeId, MemberView]: ...
+
+    async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
+        """Have the leader order the command and wait until this node has applied it.
+
+        Raises RefusedError when the state says no, Unavailable when no leader took it in time (it may still
+        take effect later; a retry under the same proposal id is applied once).
+        """
+
+    async def wait_changed(self, since: State) -> State:
+        """Return the newest state as soon as it is not `since`."""
+
+
+class Clock(Protocol):
+    """Wall time where people see it; nothing decides by it below the drivers."""
+
+    def now_ms(self) -> int: ...
+
+
+class Stoppable(Protocol):
+    """A long-lived part of the daemon."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
