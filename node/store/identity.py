@@ -1,0 +1,119 @@
+"""Who this node is: its id, keys and certificate, and the cluster it belongs to.
+
+One checked file, `identity`, made once when a cluster is made or joined; a folder without it belongs to nobody.
+Beside it lie PEM copies for the TLS library.  All of it is 0600 in a 0700 folder.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from node.model import OverlayMode
+from node.store.files import CorruptFileError, read_checked, write_checked, write_private
+from protocol.ids import NodeId
+
+IDENTITY_VERSION = 1
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that makes this node itself.  Secrets are in it: never log it."""
+
+    version: int = IDENTITY_VERSION
+    node: NodeId
+    name: str
+    cluster_id: str
+    environment_id: int
+    ca_pem: str
+    certificate_pem: str
+    key_pem: str
+    gossip_key: bytes
+    """AEAD key of the cluster's gossip."""
+    overlay_private: bytes
+    """WireGuard (X25519) private key."""
+    seal_private: bytes
+    """X25519 private key that opens what is sealed to this node."""
+    ca_key_pem: str | None = None
+    """Only on the founder, until the CA key lies sealed in the replicated state."""
+    overlay_network: str
+    overlay_mode: OverlayMode
+    address: str
+    """The advertised address; `--advertise` changes it at a later start."""
+    peer_port: int
+    api_port: int
+    overlay_port: int
+    seeds: tuple[tuple[str, int], ...] = ()
+    """Gossip addresses of others, as last seen: where to look for the cluster after a restart."""
+
+
+class FolderInUseError(Exception):
+    """Another daemon runs on this data folder."""
+
+
+class DataFolder:
+    """The node's own folder, held by one daemon at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    @property
+    def identity_file(self) -> Path:
+        return self.path / "identity"
+
+    @property
+    def tls_file(self) -> Path:
+        """Key and certificate in one PEM file."""
+        return self.path / "node.pem"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "state.db"
+
+    @property
+    def zone_file(self) -> Path:
+        """The DNS server's last zone."""
+        return self.path / "zone"
+
+    def acquire(self) -> None:
+        """Make the folder if need be and hold it for this process; FolderInUseError if another one does."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise FolderInUseError(f"another daemon is running on {self.path}; stop it first") from None
+        self._lock = descriptor
+
+    def release(self) -> None:
+        """Let another daemon have the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def load(self) -> Identity | None:
+        """Return who this node is, None for a fresh folder; CorruptFileError when the file is damaged."""
+        try:
+            content = read_checked(self.identity_file)
+        except FileNotFoundError:
+            return None
+        try:
+            return msgspec.json.decode(content, type=Identity)
+        except msgspec.MsgspecError as error:
+            raise CorruptFileError(f"{self.identity_file} was not written by this version: {error}") from None
+
+    def save(self, identity: Identity) -> None:
+        """Make `identity` what a later start finds.  The TLS copy goes first: it is made again from the identity."""
+        write_private(self.tls_file, (identity.key_pem + identity.certificate_pem).encode())
+        write_checked(self.identity_file, msgspec.json.encode(identity))
+
+    def wipe(self) -> None:
+        """Forget everything but the lock; the identity goes first, so that a crash in between leaves a fresh folder."""
+        for name in (self.identity_file.name, self.tls_file.name):
+            (self.path / name).unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if path.name != "lock" and path.is_file():
+                path.unlink()
