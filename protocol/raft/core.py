@@ -1,0 +1,440 @@
+"""Leader election, log replication, snapshots and membership, without a clock, a socket or a disk.
+
+The driver (node/drive/consensus.py) owns time and I/O.  It feeds inputs, then calls `take_output` and obeys it in the
+order that Output states: persist, send, apply.  What is in an output therefore counts as persisted here.  Equal
+inputs give equal outputs; chance enters only through `rng`.
+
+Section numbers in comments are those of Ongaro's dissertation.
+"""
+
+from collections.abc import Mapping
+from math import inf
+from random import Random
+from typing import assert_never
+
+from protocol.ids import Index, NodeId, Term
+from protocol.raft.leadership import Leadership
+from protocol.raft.log import Log
+from protocol.raft.messages import (
+    MAX_ENTRY_BYTES,
+    AppendReply,
+    AppendRequest,
+    Config,
+    Entry,
+    EntryKind,
+    PreVoteRequest,
+    RaftMessage,
+    SnapshotChunk,
+    SnapshotMeta,
+    SnapshotReply,
+    VoteReply,
+    VoteRequest,
+    encode_config,
+)
+from protocol.raft.quorum import check_change, has_quorum
+from protocol.raft.snapshots import IncomingSnapshot
+from protocol.raft.vocabulary import (
+    DEFAULT_LIMITS,
+    DEFAULT_TIMING,
+    ConfigChanged,
+    ConfigInFlight,
+    ConfigRefused,
+    Envelope,
+    Event,
+    HardState,
+    LeaderChanged,
+    Limits,
+    NotLeader,
+    Output,
+    PeerStatus,
+    ProposalsFull,
+    Role,
+    RoleChanged,
+    SavedState,
+    Snapshot,
+    Timing,
+)
+
+
+class Raft:
+    """One member's view of the group."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        *,
+        saved: SavedState,
+        rng: Random,
+        now: float,
+        timing: Timing = DEFAULT_TIMING,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.me = me
+        self.role = Role.FOLLOWER
+        self.leader: NodeId | None = None
+        self.wake_at = inf
+        self._timing = timing
+        self._limits = limits
+        self._rng = rng
+        self._log = Log(saved.snapshot, saved.entries)
+        self._hard = self._saved_hard = saved.hard
+        self._votes: set[NodeId] = set()
+        self._leading: Leadership | None = None
+        self._incoming = IncomingSnapshot()
+        self._install: Snapshot | None = None
+        self._heard_at = -inf
+        self._outbox: list[Envelope] = []
+        self._told = self._news()
+        self._reset_election(now)
+        if self.config.voters == (me,):
+            # Nobody else could lead or be disturbed.
+            self.wake_at = now
+
+    # What the driver may look at.
+
+    @property
+    def term(self) -> Term:
+        return self._hard.term
+
+    @property
+    def is_leader(self) -> bool:
+        return self.role is Role.LEADER
+
+    @property
+    def config(self) -> Config:
+        """The latest configuration in the log, which is in force even if it is not committed."""
+        return self._log.config
+
+    @property
+    def is_config_committed(self) -> bool:
+        return self._log.is_config_committed
+
+    @property
+    def commit_index(self) -> Index:
+        return self._log.commit_index
+
+    @property
+    def applied_index(self) -> Index:
+        """The last entry, or snapshot, handed over to be applied."""
+        return self._log.applied_index
+
+    @property
+    def last_index(self) -> Index:
+        return self._log.last_index
+
+    @property
+    def snapshot_index(self) -> Index:
+        return self._log.snapshot.index
+
+    def term_at(self, index: Index) -> Term | None:
+        """Return the term of the entry at `index`, or None if it is compacted away or not there yet."""
+        return self._log.term_at(index)
+
+    def snapshot_meta(self, index: Index) -> SnapshotMeta:
+        """Return what to write on a snapshot of the state machine at `index`, which must have been applied."""
+        term = self._log.term_at(index)
+        if term is None or not self.snapshot_index <= index <= self.applied_index:
+            raise ValueError(f"expected an index from {self.snapshot_index} to {self.applied_index}, got {index}")
+        return SnapshotMeta(index, term, self._log.config_at(index))
+
+    def peers(self, now: float) -> Mapping[NodeId, PeerStatus]:
+        """Return what a leader knows of the others; empty if we do not lead."""
+        return {} if self._leading is None else self._leading.status(now)
+
+    # Inputs.
+
+    def handle_message(self, sender: NodeId, message: RaftMessage, now: float) -> None:
+        """Act on what `sender` said. Everything may come late, twice, in any order, or from a former member."""
+        if isinstance(message, PreVoteRequest):
+            self._answer_pre_vote(sender, message, now)
+            return
+        if isinstance(message, VoteRequest) and self._is_content(now):
+            return
+        is_promise = isinstance(message, VoteReply) and message.pre and message.granted
+        if message.term > self.term and not is_promise:
+            self._become_follower(message.term, now)
+        match message:
+            case VoteRequest():
+                self._answer_vote(sender, message, now)
+            case VoteReply():
+                self._count_vote(sender, message, now)
+            case AppendRequest():
+                self._answer_append(sender, message, now)
+            case SnapshotChunk():
+                self._answer_chunk(sender, message, now)
+            case AppendReply() | SnapshotReply():
+                self._note_reply(sender, message, now)
+            case _:
+                assert_never(message)
+
+    def handle_timer(self, now: float) -> None:
+        """Act on deadlines that have passed; early calls are harmless."""
+        if now < self.wake_at:
+            return
+        if self._leading is not None:
+            if now - self._leading.quorum_heard_at(now) >= self._timing.election_timeout:
+                # 6.2: cut off from the majority, which may have another leader by now.
+                self._become_follower(self.term, now)
+                return
+            self._leading.send_heartbeats(now)
+            self.wake_at = now + self._timing.heartbeat_interval
+        elif self._may_campaign():
+            self._become_pre_candidate(now)
+        else:
+            self.leader = None
+            self.wake_at = inf
+
+    def handle_peer_lost(self, peer: NodeId, now: float) -> None:
+        """The link to `peer` broke. If that was our leader, do not wait out the whole timeout.
+
+        Others may still hear the leader; then they refuse the pre-vote and nothing is disturbed.
+        """
+        if self._leading is not None:
+            self._leading.handle_peer_lost(peer)
+        elif peer == self.leader:
+            self._heard_at = -inf
+            delay = self._timing.lost_delay + self._rng.random() * self._timing.lost_spread
+            self.wake_at = min(self.wake_at, now + delay)
+
+    def propose(self, commands: tuple[bytes, ...], now: float) -> tuple[Index, Term]:
+        """Append commands to the log; return the index of the first and their term, the others follow it.
+
+        A command is committed once the entry at its index is handed over in `apply` with that same term; if another
+        term shows up there, it is lost.
+        """
+        leading = self._require_leader()
+        if not commands or max(map(len, commands)) > MAX_ENTRY_BYTES:
+            raise ValueError(f"expected commands of at most {MAX_ENTRY_BYTES} bytes")
+        if self.last_index - self.commit_index + len(commands) > self._limits.uncommitted_entries:
+            raise ProposalsFull(f"{self.last_index - self.commit_index} entries wait for a majority already; try later")
+        first = Index(self.last_index + 1)
+        self._log.append(
+            [Entry(Index(first + n), self.term, EntryKind.COMMAND, command) for n, command in enumerate(commands)]
+        )
+        leading.replicate(now)
+        self._advance_commit(now)
+        return first, self.term
+
+    def propose_config(self, config: Config, now: float) -> Index:
+        """Append a configuration, in force at once; raise if it is not the one safe step allowed at this time."""
+        leading = self._require_leader()
+        # 4.1: one change at a time, and none before an entry of this term is committed: until then an earlier
+        # leader's change may still be under way elsewhere, and its majorities need not meet ours.
+        if not self.is_config_committed or self.commit_index < leading.first_index:
+            raise ConfigInFlight("an earlier change is not committed yet; try again once it is")
+        check_change(self.config, config)
+        peers = leading.status(now)
+        for voter in set(config.voters) - set(self.config.voters) - {self.me}:
+            if not peers[voter].is_caught_up:
+                raise ConfigRefused(f"expected a new voter to have caught up, which {voter} has not")
+        index = Index(self.last_index + 1)
+        self._log.append([Entry(index, self.term, EntryKind.CONFIG, encode_config(config))])
+        leading.follow_config(now)
+        leading.replicate(now)
+        self._advance_commit(now)
+        return index
+
+    def handle_snapshot_made(self, meta: SnapshotMeta, now: float) -> None:
+        """The driver has saved a snapshot (see `snapshot_meta`): forget entries that it replaces."""
+        if self.snapshot_index < meta.index <= self.applied_index:
+            self._log.compact(meta, self._limits.keep_entries)
+
+    def handle_snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
+        """The driver has read its latest snapshot, which `load_snapshot` asked for."""
+        if self._leading is not None:
+            self._leading.handle_snapshot_loaded(snapshot, now)
+
+    # Output.
+
+    def take_output(self) -> Output:
+        """Hand over everything owed so far, and forget it."""
+        hard = self._hard if self._hard != self._saved_hard else None
+        install, send = self._install, tuple(self._outbox)
+        self._saved_hard, self._install, self._outbox = self._hard, None, []
+        truncate_from, compact_to, append = self._log.take_changes()
+        return Output(
+            hard=hard,
+            install=install,
+            truncate_from=truncate_from,
+            compact_to=compact_to,
+            append=append,
+            send=send,
+            apply=self._log.take_committed(),
+            load_snapshot=self._leading is not None and self._leading.take_load_request(),
+            events=self._take_events(),
+            wake_at=self.wake_at,
+        )
+
+    def _news(self) -> tuple[Event, ...]:
+        config = ConfigChanged(self.config, self._log.config_index, self.is_config_committed)
+        return RoleChanged(self.role, self.term), LeaderChanged(self.leader, self.term), config
+
+    def _take_events(self) -> tuple[Event, ...]:
+        told, self._told = self._told, self._news()
+        return tuple(new for old, new in zip(told, self._told, strict=True) if new != old)
+
+    # Roles change in the _become_* methods and nowhere else.
+
+    def _become_follower(self, term: Term, now: float, leader: NodeId | None = None) -> None:
+        if term > self.term:
+            self._hard = HardState(term)
+        if self.role is not Role.FOLLOWER:
+            self._reset_election(now)
+        self.role, self.leader, self._leading, self._votes = Role.FOLLOWER, leader, None, set()
+
+    def _become_pre_candidate(self, now: float) -> None:
+        # 9.6: ask first, so that a member that cannot win does not raise the term of those that have a leader.
+        self.role, self.leader, self._votes = Role.PRE_CANDIDATE, None, {self.me}
+        # Asking again is cheap and disturbs nobody; others may have had a little left to wait.
+        self.wake_at = now + self._timing.election_timeout / 2 + self._rng.random() * self._timing.election_spread
+        self._ask_voters(PreVoteRequest(Term(self.term + 1), self.last_index, self._log.last_term))
+        if has_quorum(self.config, self._votes):
+            self._become_candidate(now)
+
+    def _become_candidate(self, now: float) -> None:
+        # 3.4: the vote for ourselves is part of the same durable write as the new term.  Two writes would let a
+        # crash in between vote twice.
+        self._hard = HardState(Term(self.term + 1), self.me)
+        self.role, self._votes = Role.CANDIDATE, {self.me}
+        self._reset_election(now)
+        self._ask_voters(VoteRequest(self.term, self.last_index, self._log.last_term))
+        if has_quorum(self.config, self._votes):
+            self._become_leader(now)
+
+    def _become_leader(self, now: float) -> None:
+        self.role, self.leader, self._votes = Role.LEADER, self.me, set()
+        leading = Leadership(self.me, self.term, self._log, timing=self._timing, limits=self._limits, send=self._send)
+        self._leading = leading
+        # 6.4: an entry of our own term, whose commit brings along all before it.
+        self._log.append([Entry(leading.first_index, self.term, EntryKind.NOOP, b"")])
+        leading.follow_config(now)
+        leading.replicate(now)
+        self.wake_at = now + self._timing.heartbeat_interval
+        self._advance_commit(now)
+
+    # Election.
+
+    def _reset_election(self, now: float) -> None:
+        self.wake_at = now + self._timing.election_timeout + self._rng.random() * self._timing.election_spread
+
+    def _may_campaign(self) -> bool:
+        # 4.2.2: a voter whose removal is not known to be committed may still be needed to commit it.
+        if self.me in self.config.voters:
+            return True
+        return not self.is_config_committed and self.me in self._log.previous_config.voters
+
+    def _is_content(self, now: float) -> bool:
+        """4.2.3: a member that has a leader does not help to replace it."""
+        return self.is_leader or (self.leader is not None and now - self._heard_at < self._timing.election_timeout)
+
+    def _ask_voters(self, request: PreVoteRequest | VoteRequest) -> None:
+        for voter in self.config.voters:
+            if voter != self.me:
+                self._send(voter, request)
+
+    def _answer_pre_vote(self, sender: NodeId, request: PreVoteRequest, now: float) -> None:
+        if request.term > self.term and self._is_content(now):
+            return
+        # 9.6: a promise changes nothing here: neither term, nor vote, nor timer.
+        granted = request.term > self.term and self._log.is_up_to_date(request.last_index, request.last_term)
+        self._send(sender, VoteReply(request.term if granted else self.term, granted, True))
+
+    def _answer_vote(self, sender: NodeId, request: VoteRequest, now: float) -> None:
+        # 4.1: whether the candidate is in our configuration does not matter: ours may be the older one.
+        granted = (
+            request.term == self.term
+            and self._hard.vote in (None, sender)
+            and self._log.is_up_to_date(request.last_index, request.last_term)
+        )
+        if granted:
+            self._hard = HardState(self.term, sender)
+            self._reset_election(now)
+        self._send(sender, VoteReply(self.term, granted, False))
+
+    def _count_vote(self, sender: NodeId, reply: VoteReply, now: float) -> None:
+        if not reply.granted:
+            return
+        if reply.pre and self.role is Role.PRE_CANDIDATE and reply.term == self.term + 1:
+            self._votes.add(sender)
+            if has_quorum(self.config, self._votes):
+                self._become_candidate(now)
+        elif not reply.pre and self.role is Role.CANDIDATE and reply.term == self.term:
+            self._votes.add(sender)
+            if has_quorum(self.config, self._votes):
+                self._become_leader(now)
+
+    # Replication, as a follower.
+
+    def _follows(self, sender: NodeId, now: float) -> bool:
+        """Follow whoever leads our term; a second leader of one term cannot be, and is not listened to."""
+        if self.is_leader or (self.role is Role.FOLLOWER and self.leader not in (None, sender)):
+            return False
+        if self.role is not Role.FOLLOWER or self.leader is None:
+            self._become_follower(self.term, now, sender)
+        self._heard_at = now
+        self._reset_election(now)
+        return True
+
+    def _answer_append(self, sender: NodeId, request: AppendRequest, now: float) -> None:
+        if request.term < self.term:
+            # The former leader learns from our term that it is one.
+            self._send(sender, AppendReply(self.term, False, request.prev_index, Index(0), Term(0), request.seq))
+        elif self._follows(sender, now):
+            self._send(sender, self._take_entries(request))
+
+    def _take_entries(self, request: AppendRequest) -> AppendReply:
+        last = Index(request.prev_index + len(request.entries))
+        prev_term = self._log.term_at(request.prev_index)
+        if request.prev_index >= self.commit_index and prev_term != request.prev_term:
+            hint = self._log.back_up(request.prev_index, request.prev_term)
+            return AppendReply(self.term, False, request.prev_index, *hint, request.seq)
+        # 3.6.3: what we know to be committed is in every leader's log, so that much agrees already.
+        self._log.accept([entry for entry in request.entries if entry.index > self.commit_index])
+        # 3.5: beyond `last`, our entries may be ones that the leader does not have.
+        self._log.commit_to(min(request.commit, last))
+        return AppendReply(self.term, True, max(last, self.commit_index), Index(0), Term(0), request.seq)
+
+    def _answer_chunk(self, sender: NodeId, chunk: SnapshotChunk, now: float) -> None:
+        if chunk.term < self.term:
+            self._send(sender, SnapshotReply(self.term, chunk.meta.index, 0, False))
+            return
+        if not self._follows(sender, now):
+            return
+        if chunk.meta.index > self.commit_index:
+            snapshot = self._incoming.accept(chunk)
+            if snapshot is not None:
+                self._log.restore(snapshot.meta, self._limits.keep_entries)
+                self._install = snapshot
+        is_done = chunk.meta.index <= self.commit_index
+        self._send(sender, SnapshotReply(self.term, chunk.meta.index, self._incoming.offset, is_done))
+
+    # Replication, as the leader.
+
+    def _note_reply(self, sender: NodeId, reply: AppendReply | SnapshotReply, now: float) -> None:
+        if self._leading is None or reply.term < self.term:
+            return
+        if isinstance(reply, AppendReply):
+            self._leading.handle_append_reply(sender, reply, now)
+        else:
+            self._leading.handle_snapshot_reply(sender, reply, now)
+        self._advance_commit(now)
+
+    def _advance_commit(self, now: float) -> None:
+        leading = self._require_leader()
+        index = leading.quorum_index()
+        # 3.6.2: entries of earlier terms are committed only by one of our own after them: a majority that has them
+        # may still be overruled by a leader of a term in between.
+        if self._log.term_at(index) != self.term or not self._log.commit_to(index):
+            return
+        leading.replicate(now)
+        if self.is_config_committed and self.me not in self.config.voters:
+            # 4.2.2: a leader leads until the change that takes its vote is committed, and no longer.
+            self._become_follower(self.term, now)
+
+    def _require_leader(self) -> Leadership:
+        if self._leading is None:
+            raise NotLeader(self.leader)
+        return self._leading
+
+    def _send(self, to: NodeId, message: RaftMessage) -> None:
+        self._outbox.append(Envelope(to, message))

@@ -1,0 +1,190 @@
+"""What only a leader does: bring every other member's log, or snapshot, up to its own, and count who has what.
+
+Lives as long as one leadership.  Never changes role or term, never moves the commit index: core decides that.
+Section numbers are those of Ongaro's dissertation.
+"""
+
+from collections.abc import Callable
+
+from protocol.ids import Index, NodeId, Term
+from protocol.raft.log import Log
+from protocol.raft.messages import AppendReply, AppendRequest, RaftMessage, SnapshotReply
+from protocol.raft.progress import Progress
+from protocol.raft.quorum import quorum_value
+from protocol.raft.snapshots import OutgoingSnapshot
+from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, Snapshot, Timing
+
+Send = Callable[[NodeId, RaftMessage], None]
+
+
+class Leadership:
+    """The leader's view of the other members during one term."""
+
+    def __init__(self, me: NodeId, term: Term, log: Log, *, timing: Timing, limits: Limits, send: Send) -> None:
+        self._me = me
+        self._term = term
+        self._log = log
+        self._timing = timing
+        self._limits = limits
+        self._send = send
+        self._progress: dict[NodeId, Progress] = {}
+        self._seq = 0
+        self._outgoing: OutgoingSnapshot | None = None
+        self._load_wanted = False
+        self.first_index = Index(log.last_index + 1)
+        """Where the entry is that this leader appends first."""
+
+    def follow_config(self, now: float) -> None:
+        """4.1: take up members that appear in the log's configuration, drop those that do not."""
+        members = set(self._log.config.members) - {self._me}
+        for peer in self._progress.keys() - members:
+            del self._progress[peer]
+        for peer in sorted(members - self._progress.keys()):
+            self._progress[peer] = Progress(Index(self._log.last_index + 1), now)
+        self._drop_idle_snapshot()
+
+    # Counting.
+
+    def quorum_index(self) -> Index:
+        """3.5: the last entry that a majority of the voters has; our own log counts only if we are a voter."""
+        return quorum_value(self._log.config, self._match_of)
+
+    def quorum_heard_at(self, now: float) -> float:
+        """6.2: since when no majority of the voters has been heard."""
+        return quorum_value(self._log.config, lambda peer: self._heard_at(peer, now))
+
+    def _match_of(self, peer: NodeId) -> Index:
+        return self._log.last_index if peer == self._me else self._progress[peer].match
+
+    def _heard_at(self, peer: NodeId, now: float) -> float:
+        return now if peer == self._me else self._progress[peer].heard_at
+
+    def status(self, now: float) -> dict[NodeId, PeerStatus]:
+        timeout = self._timing.election_timeout
+        return {peer: progress.status(now, timeout) for peer, progress in sorted(self._progress.items())}
+
+    # Sending.
+
+    def replicate(self, now: float) -> None:
+        """Send every member what it lacks, as far as its window allows, and the commit index if that moved."""
+        for peer, progress in self._progress.items():
+            self._replicate_to(peer, progress, now)
+
+    def send_heartbeats(self, now: float) -> None:
+        """3.4: show every member that we lead; the replies also uncover requests that were lost."""
+        for peer, progress in self._progress.items():
+            if progress.state is ProgressState.SNAPSHOT:
+                # Agrees with any log. Its purpose is to be heard while a chunk takes its time.
+                self._send_append(peer, Index(0), Term(0))
+                if now - progress.chunk_at >= self._timing.election_timeout:
+                    self._send_chunk(peer, progress, now)
+                continue
+            prev_term = self._log.term_at(Index(progress.next - 1))
+            if prev_term is None:
+                self._replicate_to(peer, progress, now)
+            else:
+                self._send_append(peer, Index(progress.next - 1), prev_term)
+
+    def _replicate_to(self, peer: NodeId, progress: Progress, now: float) -> None:
+        while progress.state is not ProgressState.SNAPSHOT:
+            prev = Index(progress.next - 1)
+            prev_term = self._log.term_at(prev)
+            if prev_term is None:
+                progress.become_snapshot(now)
+                self._send_chunk(peer, progress, now)
+                return
+            has_room = progress.has_room(self._limits.window)
+            entries = self._log.batch(progress.next, self._limits) if has_room else ()
+            is_probe = progress.state is ProgressState.PROBE
+            if not entries and (not has_room if is_probe else progress.sent_commit >= self._log.commit_index):
+                return
+            request = AppendRequest(self._term, prev, prev_term, entries, self._log.commit_index, self._next_seq())
+            self._send(peer, request)
+            last = entries[-1].index if entries else prev
+            progress.note_sent(last, self._log.commit_index, carries_entries=bool(entries))
+
+    def _send_append(self, peer: NodeId, prev: Index, prev_term: Term) -> None:
+        self._send(peer, AppendRequest(self._term, prev, prev_term, (), self._log.commit_index, self._next_seq()))
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    # Replies. A peer that is no longer a member has no progress, and what it says does not matter.
+
+    def handle_append_reply(self, peer: NodeId, reply: AppendReply, now: float) -> None:
+        progress = self._progress.get(peer)
+        if progress is None or reply.index > self._log.last_index:
+            return
+        progress.heard_at = now
+        if reply.ok:
+            self._note_match(progress, reply.index, now)
+            if progress.state is ProgressState.PROBE and reply.seq >= progress.since_seq:
+                progress.become_replicate(self._seq + 1)
+            elif progress.state is ProgressState.SNAPSHOT and progress.match >= self._log.base_index:
+                progress.become_probe(Index(progress.match + 1), self._seq + 1)
+                self._drop_idle_snapshot()
+        elif progress.state is not ProgressState.SNAPSHOT and reply.seq >= progress.since_seq:
+            found, _ = self._log.back_up(reply.hint_index, reply.hint_term)
+            progress.become_probe(min(Index(found + 1), reply.index), self._seq + 1)
+        self._replicate_to(peer, progress, now)
+
+    def handle_snapshot_reply(self, peer: NodeId, reply: SnapshotReply, now: float) -> None:
+        progress = self._progress.get(peer)
+        if progress is None or reply.index > self._log.last_index:
+            return
+        progress.heard_at = now
+        if progress.state is not ProgressState.SNAPSHOT:
+            return
+        if reply.done:
+            self._note_match(progress, reply.index, now)
+            progress.become_probe(Index(progress.match + 1), self._seq + 1)
+            self._drop_idle_snapshot()
+            self._replicate_to(peer, progress, now)
+        elif self._outgoing is None or self._outgoing.meta.index != reply.index:
+            return
+        elif reply.offset > progress.offset:
+            progress.offset = reply.offset
+            self._send_chunk(peer, progress, now)
+        else:
+            # An old reply, or a follower that began anew. Answering at once would let each duplicate start a
+            # second stream of chunks: the retry in `send_heartbeats` goes on from here.
+            progress.offset = reply.offset
+
+    def handle_peer_lost(self, peer: NodeId) -> None:
+        """What is on its way to `peer` will not arrive: find out again where its log ends."""
+        progress = self._progress.get(peer)
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_probe(Index(progress.match + 1), self._seq + 1)
+
+    def _note_match(self, progress: Progress, index: Index, now: float) -> None:
+        progress.acknowledge(index)
+        progress.note_round(self._log.last_index, now, self._timing.election_timeout)
+
+    # Snapshots. The driver loads one on demand, all followers that need one share it, and it goes with the last.
+
+    def take_load_request(self) -> bool:
+        wanted, self._load_wanted = self._load_wanted, False
+        return wanted
+
+    def handle_snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
+        receivers = [(n, p) for n, p in self._progress.items() if p.state is ProgressState.SNAPSHOT]
+        if not receivers or snapshot.meta.index < self._log.base_index:
+            return
+        if self._outgoing is not None and self._outgoing.meta == snapshot.meta:
+            return
+        self._outgoing = OutgoingSnapshot(snapshot)
+        for peer, progress in receivers:
+            progress.offset = 0
+            self._send_chunk(peer, progress, now)
+
+    def _send_chunk(self, peer: NodeId, progress: Progress, now: float) -> None:
+        progress.chunk_at = now
+        if self._outgoing is None or self._outgoing.meta.index < self._log.base_index:
+            self._load_wanted = True
+            return
+        self._send(peer, self._outgoing.cut_chunk(self._term, progress.offset, self._limits.chunk_bytes))
+
+    def _drop_idle_snapshot(self) -> None:
+        if all(progress.state is not ProgressState.SNAPSHOT for progress in self._progress.values()):
+            self._outgoing = None
