@@ -7,7 +7,6 @@ hash).
 
 import hashlib
 import hmac
-import re
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,8 +17,7 @@ SECRET_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 MAX_SECRET_CHARS = 256
 """A longer secret is refused before it is hashed."""
 
-_SCHEME = "sha256"
-_STORED = re.compile(r"sha256:([0-9a-f]{32}):([0-9a-f]{64})\Z")
+_STORED_BYTES = SALT_BYTES + hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class ApiKey:
 
     access: str
     secret: str = field(repr=False)
-    stored: str = field(repr=False)
+    stored: bytes = field(repr=False)
     """What state keeps, see `hash_secret`."""
 
 
@@ -39,16 +37,15 @@ def new_api_key(rng: Random) -> ApiKey:
     return ApiKey(access, secret, hash_secret(secret, rng.randbytes(SALT_BYTES)))
 
 
-def hash_secret(secret: str, salt: bytes) -> str:
-    """Return `sha256:<salt>:<digest>` in hex, the only form in which a secret is kept."""
+def hash_secret(secret: str, salt: bytes) -> bytes:
+    """Return the salt followed by the SHA-256 over it and the secret: the only form in which a secret is kept."""
     if len(salt) != SALT_BYTES:
         raise ValueError(f"expected a salt of {SALT_BYTES} bytes, got {len(salt)}")
-    return f"{_SCHEME}:{salt.hex()}:{hashlib.sha256(salt + secret.encode(errors='surrogatepass')).hexdigest()}"
+    return salt + hashlib.sha256(salt + secret.encode(errors="surrogatepass")).digest()
 
 
-def secret_matches(stored: str, secret: str) -> bool:
+def secret_matches(stored: bytes, secret: str) -> bool:
     """Compare in constant time; anything not written by `hash_secret` matches nothing."""
-    match = _STORED.match(stored)
-    if match is None or len(secret) > MAX_SECRET_CHARS:
+    if len(stored) != _STORED_BYTES or len(secret) > MAX_SECRET_CHARS:
         return False
-    return hmac.compare_digest(stored, hash_secret(secret, bytes.fromhex(match[1])))
+    return hmac.compare_digest(stored, hash_secret(secret, stored[:SALT_BYTES]))

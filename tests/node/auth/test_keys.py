@@ -22,8 +22,9 @@ def test_key_has_the_shape_of_the_v1_api(seed: int) -> None:
 def test_key_shows_neither_secret_nor_hash_in_its_representation() -> None:
     key = keys.new_api_key(Random(1))
     assert key.secret not in repr(key)
-    assert key.stored not in repr(key)
-    assert key.secret not in key.stored
+    assert key.stored.hex() not in repr(key)
+    assert repr(key.stored) not in repr(key)
+    assert key.secret.encode() not in key.stored
 
 
 def test_equal_secrets_are_stored_differently() -> None:
@@ -36,8 +37,8 @@ def test_other_secret_matches_nothing(other: str) -> None:
     assert not keys.secret_matches(key.stored, other)
 
 
-@pytest.mark.parametrize("stored", ["", "secret", "sha256::", "md5:" + "0" * 32 + ":" + "0" * 64])
-def test_a_stored_value_of_another_form_matches_nothing(stored: str) -> None:
+@pytest.mark.parametrize("stored", [b"", b"secret", bytes(47), bytes(49)])
+def test_a_stored_value_of_another_form_matches_nothing(stored: bytes) -> None:
     assert not keys.secret_matches(stored, "")
 
 
