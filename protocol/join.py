@@ -85,6 +85,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kernel: KernelFeatures
     addresses: Annotated[tuple[Word, ...], Meta(max_length=128)]
     advertise: Word
+    api_port: Port
     peer_port: Port
     overlay_port: Port
     range_in_use: Annotated[tuple[Text, ...], Meta(max_length=32)]
@@ -134,6 +135,8 @@ class PreflightReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
     name: Word
     findings: Findings
+    overlay_port: Port | None
+    """The member's, for the joiner to probe; None where the member builds no overlay."""
 
 
 class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="join"):
@@ -151,14 +154,13 @@ class JoinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     labels: Annotated[dict[Word, Text], Meta(max_length=64)]
 
 
-class GossipKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gossip keyring, as protocol/seal takes it; it never shows in a log."""
+class GossipKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One key of the gossip ring, as protocol/seal takes it; it never shows in a log."""
 
-    primary: Key32
-    others: Annotated[tuple[Key32, ...], Meta(max_length=7)] = ()
+    key: Key32
 
     def __repr__(self) -> str:
-        return f"GossipKeys(1 + {len(self.others)} keys)"
+        return "GossipKey(…)"
 
 
 class OverlayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,7 +180,9 @@ class JoinReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="jo
     ca: Annotated[bytes, Meta(max_length=8192)]
     """DER."""
 
-    gossip: GossipKeys
+    gossip_keys: Annotated[tuple[GossipKey, ...], Meta(min_length=1, max_length=8)]
+    """The first seals; all of them open."""
+
     cluster_id: Word
     environment_id: Word
     environment_name: Word

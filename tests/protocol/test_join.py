@@ -20,6 +20,7 @@ FACTS = join.Facts(
     kernel=KERNEL,
     addresses=("10.0.0.2",),
     advertise="10.0.0.2",
+    api_port=8080,
     peer_port=8090,
     overlay_port=51820,
     range_in_use=(),
@@ -38,12 +39,12 @@ INFO = join.JoinInfo(
 )
 MESSAGES: list[join.JoinMessage] = [
     join.PreflightRequest(PROOF, FACTS, b"n" * 16),
-    join.PreflightReply("h1", (join.Finding("clock", "warn", "6 s", "run chrony"),)),
+    join.PreflightReply("h1", (join.Finding("clock", "warn", "6 s", "run chrony"),), 51820),
     join.JoinRequest(PROOF, b"csr", FACTS, b"w" * 32, b"s" * 32, {"zone": "a"}),
     join.JoinReply(
         certificate=b"cert",
         ca=b"ca",
-        gossip=join.GossipKeys(b"k" * 32, (b"o" * 32,)),
+        gossip_keys=(join.GossipKey(b"k" * 32), join.GossipKey(b"o" * 32)),
         cluster_id="c1",
         environment_id="1a5",
         environment_name="Default",
