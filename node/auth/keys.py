@@ -21,7 +21,7 @@ _STORED_BYTES = SALT_BYTES + hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKeySecret:
     """A key at the one moment when its secret is known in clear: its creation."""
 
     access: str
@@ -30,11 +30,11 @@ class ApiKey:
     """What state keeps, see `hash_secret`."""
 
 
-def new_api_key(rng: Random) -> ApiKey:
+def new_api_key(rng: Random) -> ApiKeySecret:
     """Draw a key from `rng` (pass `random.SystemRandom()` outside simulations)."""
     access = f"{rng.getrandbits(4 * ACCESS_CHARS):0{ACCESS_CHARS}X}"
     secret = "".join(rng.choice(SECRET_ALPHABET) for _ in range(SECRET_CHARS))
-    return ApiKey(access, secret, hash_secret(secret, rng.randbytes(SALT_BYTES)))
+    return ApiKeySecret(access, secret, hash_secret(secret, rng.randbytes(SALT_BYTES)))
 
 
 def hash_secret(secret: str, salt: bytes) -> bytes:
