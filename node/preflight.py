@@ -104,14 +104,18 @@ def check_port(what: str, kind: str, address: str, port: int, option: str) -> Fi
             if kind == "TCP":
                 sock.listen(1)
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                flag = "t" if kind == "TCP" else "u"
-                advice = (
-                    f"see who holds it: `ss -ln{flag}p 'sport = :{port}'`; stop that, or take another with {option}"
-                )
-                return Finding(check, "fail", "in use on this host", advice)
-            return Finding(check, "fail", error.strerror or str(error), f"take another with {option}")
+            return Finding(check, "fail", *_why_not(error, kind, address, port, option))
     return Finding(check, "ok", "free on this host")
+
+
+def _why_not(error: OSError, kind: str, address: str, port: int, option: str) -> tuple[str, str]:
+    if error.errno == errno.EADDRINUSE:
+        flag = "t" if kind == "TCP" else "u"
+        find = f"see who holds it: `ss -ln{flag}p 'sport = :{port}'`"
+        return "in use on this host", f"{find}; stop that, or take another with {option}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address} is on no interface of this host", "give an address that it has with --advertise"
+    return error.strerror or str(error), f"take another with {option}"
 
 
 def check_disk(folder: Path) -> Finding:

@@ -4,6 +4,7 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -185,3 +186,35 @@ def test_findings_print_one_line_each() -> None:
     assert preflight.render_findings(
         (Finding("root", "ok"), Finding("disk", "warn", "100 MiB free", "make room soon"), Finding("x", "fail", "bad"))
     ) == ("ok    root", "warn  disk: 100 MiB free: try make room soon", "FAIL  x: bad")
+
+
+MEMBER = "127.0.0.2"
+
+
+def free_ports() -> tuple[int, int]:
+    """Draw two ports that are free on every loopback address."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("", 0))
+        udp.bind(("", 0))
+        return tcp.getsockname()[1], udp.getsockname()[1]
+
+
+async def test_joining_host_and_member_see_each_other_both_ways(nursery: trio.Nursery) -> None:
+    # A host on one loopback address, a member on another, both with the same ports.
+    peer_port, overlay_port = free_ports()
+    facts = msgspec.structs.replace(FACTS, advertise=HERE, peer_port=peer_port, overlay_port=overlay_port)
+    for address in (HERE, MEMBER):
+        keys = ProbeKeys()
+        keys.expect(KEY, trio.current_time(), trio.current_time() + 15)
+        await nursery.start(ProbeListener(keys, peer_port=peer_port, overlay_port=overlay_port, address=address).run)
+    there = await preflight.probe_pair("h1", preflight.target_of(facts), KEY)
+    back = await preflight.probe_pair("h2", preflight.Target("h1", MEMBER, peer_port, overlay_port), KEY)
+    merged = preflight.merge_ways((Finding("clock", "ok", "0.0 s"), *there.findings), back.findings)
+    assert [finding.level for finding in merged] == ["ok"] * 5
+    assert [finding.detail for finding in merged] == ["0.0 s", *["both ways"] * 3, "1500 bytes both ways"]
+
+
+def test_port_on_an_address_of_another_host_is_no_question_of_ports() -> None:
+    finding = preflight.check_port("peer port", "TCP", "192.0.2.77", 8090, "--peer-port")
+    assert "on no interface" in finding.detail
+    assert "--advertise" in finding.try_
