@@ -5,6 +5,7 @@ JoinInfo over the API, holds its CA against the token, and only then, over TLS v
 What is made of it is decided in protocol/admission.  Never does I/O; times are seconds since the epoch.
 """
 
+from ipaddress import IPv4Network
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -252,6 +253,8 @@ def decode_join_info(body: bytes) -> JoinInfo:
     if len(body) > MAX_INFO_BYTES:
         raise DecodeError(f"expected at most {MAX_INFO_BYTES} bytes from /v1/join, got {len(body)}")
     try:
-        return _info_decoder.decode(body)
+        info = _info_decoder.decode(body)
+        IPv4Network(info.overlay_network)
+        return info
     except _DECODE_ERRORS as error:
         raise DecodeError(f"the answer is not a Corral node's: {error}") from error

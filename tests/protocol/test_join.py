@@ -148,6 +148,12 @@ def test_info_of_a_later_release_is_read_though_it_says_more() -> None:
     assert join.decode_join_info(msgspec.json.encode(raw)) == INFO
 
 
+@pytest.mark.parametrize("network", ["", "10.42.0.0/99", "10.42.0.1/16", "::/0", "everything"])
+def test_info_without_a_proper_overlay_network_is_refused(network: str) -> None:
+    with pytest.raises(DecodeError, match="not a Corral node"):
+        join.decode_join_info(join.encode_join_info(msgspec.structs.replace(INFO, overlay_network=network)))
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"a":' * 20000, b"\xff\xfe"])
 def test_info_of_something_else_says_that_it_is_not_ours(body: bytes) -> None:
     with pytest.raises(DecodeError, match="not a Corral node"):
