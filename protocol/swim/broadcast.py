@@ -14,7 +14,7 @@ _MAX_MISFITS = 4
 
 def transmit_limit(multiplier: int, members: int) -> int:
     """Return how often each item is sent in a group of so many."""
-    return multiplier * math.ceil(math.log10(members + 1))
+    return multiplier * math.ceil(math.log(members + 1))
 
 
 class BroadcastQueue:

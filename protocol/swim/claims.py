@@ -1,8 +1,8 @@
 """What becomes of a claim: the one place where a member's state changes, news is queued and events arise.
 
 Sends nothing and reads no clock. Rules: SWIM 4.2 (suspicion, incarnations), Lifeguard (confirmation, local health),
-memberlist (revival), and one of our own: a death we did not suspect is suspected first. A host that was cut off and
-holds everybody dead then cannot take down live members when it comes back; each gets the time to refute.
+memberlist (revival), and one of our own: a death heard of counts as all the confirmations, but ends no suspicion. Each
+host waits out its own, so a host that was cut off and holds everybody dead takes nobody down when it comes back.
 """
 
 from dataclasses import replace
@@ -233,10 +233,14 @@ class Membership:
         row = self.table.rows.get(claim.node)
         if row is None or not row.yields_to(State.DEAD, claim.incarnation):
             return
-        if row.state is State.ALIVE:
-            self._hear_suspect(Suspect(claim.node, claim.incarnation, claim.accuser), now, hastened=True)
-        else:
+        if row.is_gone:
             self._die(row, claim, now)
+            return
+        running = self.suspicions.get(claim.node)
+        is_news = running is None or not running.hastened or running.incarnation != claim.incarnation
+        self._hear_suspect(Suspect(claim.node, claim.incarnation, claim.accuser), now, hastened=True)
+        if is_news:
+            self.queue.put(claim.node, encode_message(claim))
 
     def _die(self, row: Member, claim: Dead, now: float) -> None:
         fresh = Member(row.node, row.meta, State.DEAD, claim.incarnation, row.changed_at if row.is_gone else now)

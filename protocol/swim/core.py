@@ -186,7 +186,7 @@ class Swim:
 
     def _next_deadline(self) -> float:
         deadlines = [self._group.next_expiry()]
-        if self._group.queue or self._group.suspicions:
+        if self._group.queue or self._accused(self._gossip_at):
             deadlines.append(self._gossip_at)
         if self._group.table.mine.state is not State.LEFT:
             deadlines += [self._prober.wake_at(), self._sync_at, self._reconnect_at]
@@ -277,19 +277,25 @@ class Swim:
 
     def _gossip(self, now: float) -> None:
         self._gossip_at = now + self._timing.gossip_interval
-        told: dict[NodeId, None] = {}
         crowd = max(1, len(self.alive) - 1)
-        # Not in the papers: the accused is told directly and often, as nothing else matters until it knows.
-        for node in list(self._group.suspicions)[: self._timing.gossip_fanout]:
+        # Not in the papers: the accused is told directly and often, as nothing else matters until it knows. News for
+        # everybody does not go along, lest it be spent on the dead.
+        accused = self._accused(now)
+        for node in self._rng.sample(accused, min(self._timing.gossip_fanout, len(accused))):
             if self._rng.random() * crowd < ACCUSERS_PER_TICK:
-                told[node] = None
-        if self._group.queue:
-            recent = now - self._timing.gossip_to_dead_timeout
-            dead = [row for row in self._group.table.gone() if row.state is State.DEAD and row.changed_at > recent]
-            listeners = [row.node for row in self._group.table.others() + dead if row.node not in told]
-            told |= dict.fromkeys(self._rng.sample(listeners, min(self._timing.gossip_fanout, len(listeners))))
-        for node in told:
-            self._post(self.members[node].address, node, [])
+                self._post(self.members[node].address, node, [], with_news=False)
+        others = self._group.table.others()
+        for row in self._rng.sample(others, min(self._timing.gossip_fanout, len(others))):
+            if self._group.queue:
+                self._post(row.address, row.node, [])
+
+    def _accused(self, now: float) -> list[NodeId]:
+        """Suspects, and the dead to whom it may be news."""
+        recent = now - self._timing.gossip_to_dead_timeout
+        gone = self._group.table.gone()
+        return list(self._group.suspicions) + [
+            row.node for row in gone if row.state is State.DEAD and row.changed_at > recent
+        ]
 
     def _run(self, errands: Sequence[Errand]) -> None:
         for node, message in errands:
@@ -302,7 +308,7 @@ class Swim:
         for body in encode_table(kind, seq, self._group.table, peer, self._rng):
             self._outbox.append(Datagram(to, encode_packet(self.me, [body])))
 
-    def _post(self, to: Address, node: NodeId, messages: Sequence[Message]) -> None:
+    def _post(self, to: Address, node: NodeId, messages: Sequence[Message], *, with_news: bool = True) -> None:
         """Send messages with what news fits beside them; whoever stands accused is told so first."""
         accusation = self._group.accusation(node)
         if accusation is not None:
@@ -315,6 +321,7 @@ class Swim:
             bodies.append(body)
             room -= len(body)
         limit = transmit_limit(self._timing.retransmit_multiplier, len(self.alive) + 1)
-        bodies += self._group.queue.take(room, limit)
+        if with_news:
+            bodies += self._group.queue.take(room, limit)
         if bodies:
             self._outbox.append(Datagram(to, encode_packet(self.me, bodies)))

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from protocol.ids import NodeId
 from protocol.swim.health import LocalHealth
 from protocol.swim.members import MemberTable
-from protocol.swim.messages import Ack, Message, Nack, Ping, PingRequest
+from protocol.swim.messages import Ack, Message, Nack, Ping, PingRequest, State
 from protocol.swim.timing import SwimTiming
 
 MAX_RELAYS: Final = 256
@@ -29,7 +29,7 @@ class _Probe:
     indirect_at: float
     ends_at: float
     asked: int = -1
-    """How many were asked to probe indirectly; -1 before they are."""
+    """How many of whom a nack is expected were asked to probe indirectly; -1 before any is."""
     nacks: dict[NodeId, None] = field(default_factory=dict)
     answered: bool = False
 
@@ -156,9 +156,13 @@ class Prober:
             self._round.append(node)
 
     def _ask_others(self, probe: _Probe) -> list[Errand]:
-        able = [row.node for row in self._table.others() if row.node != probe.target]
-        helpers = self._rng.sample(able, min(self._timing.indirect_probes, len(able)))
+        others = [row for row in self._table.others() if row.node != probe.target]
+        healthy = [row.node for row in others if row.state is State.ALIVE]
+        helpers = self._rng.sample(healthy, min(self._timing.indirect_probes, len(healthy)))
         probe.asked = len(helpers)
+        # Suspects may help, but that they do not answer says nothing about us.
+        suspects = [row.node for row in others if row.state is State.SUSPECT]
+        helpers += suspects[: self._timing.indirect_probes - len(helpers)]
         return [(helper, PingRequest(probe.seq, probe.target)) for helper in helpers]
 
     def _fail(self, probe: _Probe) -> NodeId:

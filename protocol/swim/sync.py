@@ -36,7 +36,7 @@ def encode_table(
     """Return the table as messages for one datagram each; what we and `peer` are believed to be goes first."""
     rest = [row.node for row in table.rows.values() if row.node not in (table.me, peer)]
     rng.shuffle(rest)
-    first = [table.me] if peer is None or peer not in table.rows else [table.me, peer]
+    first = list(dict.fromkeys(node for node in (table.me, peer) if node is not None and node in table.rows))
     parts: list[list[bytes]] = [[]]
     room = BODY_BUDGET_BYTES - SYNC_OVERHEAD_BYTES
     left = room
