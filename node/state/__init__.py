@@ -1,0 +1,10 @@
+"""The state machine: `apply` alone turns commands into states, the codec alone turns states into bytes.
+
+Pure: equal histories give equal states on every replica.  Nothing here reads a clock or draws a number.
+"""
+
+from node.state.apply import MAX_RECENT, Applied, apply, apply_proposal
+from node.state.codec import decode_state, encode_state, state_digest
+from node.state.taken import Taken
+
+__all__ = ["MAX_RECENT", "Applied", "Taken", "apply", "apply_proposal", "decode_state", "encode_state", "state_digest"]

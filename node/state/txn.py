@@ -1,0 +1,170 @@
+"""One command's writes: tables copied on their first write, changes recorded, the old state left untouched.
+
+Handlers check everything first and write after, so a `Refusal` raised by one never leaves half a change.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from node.model import (
+    ApiKey,
+    Change,
+    Cluster,
+    Container,
+    Environment,
+    Host,
+    JoinToken,
+    Refused,
+    Service,
+    Stack,
+    State,
+    Table,
+)
+from node.state.taken import Taken
+from protocol.ids import NodeId
+
+AnyRow = Environment | Host | Stack | Service | Container | ApiKey | JoinToken
+
+TABLES: tuple[Table, ...] = ("environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens")
+
+_TABLE_OF: dict[type[AnyRow], Table] = {
+    Environment: "environments",
+    Host: "hosts",
+    Stack: "stacks",
+    Service: "services",
+    Container: "containers",
+    ApiKey: "api_keys",
+    JoinToken: "tokens",
+}
+
+
+class Refusal(Exception):
+    """Ends a handler early; `apply` turns it into the Refused value it carries."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.refused = Refused(code=code, message=message, field=field)
+
+
+class Txn:
+    """Reads see the writes made so far; `finish` gives the new state."""
+
+    def __init__(self, state: State, at: int) -> None:
+        self.at = at
+        self._base = state
+        self._tables: dict[Table, dict[int, Any]] = {}
+        self._next_ids: dict[str, int] | None = None
+        self._cluster: Cluster | None = None
+        self._sealed: dict[NodeId, bytes] | None = None
+        self._taken: Taken | None = None
+        self._changes: dict[Change, None] = {}
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._cluster or self._base.cluster
+
+    @property
+    def environments(self) -> Mapping[int, Environment]:
+        return self._tables.get("environments", self._base.environments)
+
+    @property
+    def hosts(self) -> Mapping[int, Host]:
+        return self._tables.get("hosts", self._base.hosts)
+
+    @property
+    def stacks(self) -> Mapping[int, Stack]:
+        return self._tables.get("stacks", self._base.stacks)
+
+    @property
+    def services(self) -> Mapping[int, Service]:
+        return self._tables.get("services", self._base.services)
+
+    @property
+    def containers(self) -> Mapping[int, Container]:
+        return self._tables.get("containers", self._base.containers)
+
+    @property
+    def api_keys(self) -> Mapping[int, ApiKey]:
+        return self._tables.get("api_keys", self._base.api_keys)
+
+    @property
+    def tokens(self) -> Mapping[int, JoinToken]:
+        return self._tables.get("tokens", self._base.tokens)
+
+    @property
+    def sealed_ca_keys(self) -> Mapping[NodeId, bytes]:
+        return self._base.sealed_ca_keys if self._sealed is None else self._sealed
+
+    @property
+    def taken(self) -> Taken:
+        """What containers hold, kept in step with the writes; built when first asked for."""
+        if self._taken is None:
+            self._taken = Taken(self.containers.values())
+        return self._taken
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(self._changes)
+
+    def next_id(self, table: Table) -> int:
+        """Hand out the table's next id; ids are never used again."""
+        if self._next_ids is None:
+            self._next_ids = dict(self._base.next_ids)
+        number = self._next_ids.get(table, 1)
+        self._next_ids[table] = number + 1
+        return number
+
+    def put(self, row: AnyRow) -> None:
+        """Write a row, new or changed; an equal one is no change."""
+        table = _TABLE_OF[type(row)]
+        rows = self._writable(table)
+        old = rows.get(row.id)
+        if old == row:
+            return
+        rows[row.id] = row
+        self._changes[Change(table, row.id)] = None
+        if self._taken is not None and isinstance(row, Container):
+            if old is not None:
+                self._taken.discard(old)
+            self._taken.add(row)
+
+    def drop(self, table: Table, row_id: int) -> None:
+        """Delete a row."""
+        old = self._writable(table).pop(row_id)
+        self._changes[Change(table, row_id)] = None
+        if self._taken is not None and isinstance(old, Container):
+            self._taken.discard(old)
+
+    def set_cluster(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def set_sealed(self, node: NodeId, sealed: bytes | None) -> None:
+        """Keep or drop the CA key sealed to `node`."""
+        if self._sealed is None:
+            self._sealed = dict(self._base.sealed_ca_keys)
+        if sealed is None:
+            self._sealed.pop(node, None)
+        else:
+            self._sealed[node] = sealed
+
+    def finish(self) -> State:
+        """Return the state with all writes, or the very same one if there were none."""
+        parts: dict[str, Any] = {table: rows for table, rows in self._tables.items() if self._touched(table)}
+        if self._next_ids is not None:
+            parts["next_ids"] = self._next_ids
+        if self._cluster is not None and self._cluster != self._base.cluster:
+            parts["cluster"] = self._cluster
+        if self._sealed is not None and self._sealed != self._base.sealed_ca_keys:
+            parts["sealed_ca_keys"] = self._sealed
+        return msgspec.structs.replace(self._base, **parts) if parts else self._base
+
+    def _touched(self, table: Table) -> bool:
+        return any(change.table == table for change in self._changes)
+
+    def _writable(self, table: Table) -> dict[int, Any]:
+        rows = self._tables.get(table)
+        if rows is None:
+            rows = self._tables[table] = dict(getattr(self._base, table))
+        return rows
