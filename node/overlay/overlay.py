@@ -27,6 +27,7 @@ from node.plan.overlay_steps import (
     DropRules,
     EnableForwarding,
     LoadRules,
+    PeerChange,
     PutAddress,
     PutDockerRule,
     PutForwarding,
@@ -44,8 +45,10 @@ from node.plan.overlay_steps import (
 
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
-WATCHED_GROUPS = 0x1 | 0x10 | 0x40
-"""Links, IPv4 addresses, IPv4 routes."""
+NETLINK_NETFILTER = 12
+
+WATCHED = {socket.NETLINK_ROUTE: 0x1 | 0x10 | 0x40, NETLINK_NETFILTER: 1 << 6}
+"""The groups of links, IPv4 addresses and IPv4 routes, and that of nft rules, by family."""
 
 FAILURES = (
     OSError,
@@ -78,7 +81,10 @@ class Overlay:
     async def inspect(self) -> OverlayReport:
         """Report how the overlay does, changing nothing."""
         async with self._turn:
-            facts = await trio.to_thread.run_sync(read_facts, self._config)
+            try:
+                facts = await trio.to_thread.run_sync(read_facts, self._config)
+            except FAILURES as error:
+                return _blind(error)
             plan = plan_overlay(self._config, facts, self._told, self._clock())
             report = report_overlay(self._config, facts, self._clock())
             owed = tuple(f"owed: {action.why}" for action in plan.actions) if self._config else ()
@@ -91,16 +97,15 @@ class Overlay:
         quiet: float = 0.2,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Call `wake` after any change of links, addresses or routes, at most once per `quiet` seconds."""
-        with trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as watched:
-            await watched.bind((0, WATCHED_GROUPS))
+        """Call `wake` after any change of links, addresses, routes or nft rules, each at most once per `quiet` seconds.
+
+        Docker's own chains are nft rules where its iptables writes such; where it does not, or a kernel tells nothing
+        of rules, only calling `apply` now and then finds them gone.
+        """
+        async with trio.open_nursery() as nursery:
+            for family, groups in WATCHED.items():
+                await nursery.start(_watch_family, family, groups, wake, quiet)
             task_status.started()
-            while True:
-                # ENOBUFS says that something was missed: wake all the same.
-                with suppress(OSError):
-                    await watched.recv(65536)
-                wake()
-                await trio.sleep(quiet)
 
     async def probe(self, network: str, port: int, ours: tuple[str, ...] = ()) -> Findings:
         """Find out what this host offers; links named in `ours`, and what the overlay made, are no conflict."""
@@ -108,23 +113,30 @@ class Overlay:
         return await trio.to_thread.run_sync(partial(probe_host, network, port, ours, program))
 
     def _apply(self, config: OverlayConfig | None) -> OverlayReport:
-        facts = read_facts(config)
-        plan = plan_overlay(config, facts, self._told, self._clock())
-        done, failures = self._carry_out(plan, facts, config)
-        before, self._config = self._config, config
-        if config and config.mode == "wireguard" and _is_new_to_peers(before, config):
-            wireguard.nudge(peer.gateway for peer in config.peers)
-        self._told = {peer.public_key: (peer.endpoint, peer.port) for peer in config.peers} if config else {}
-        warnings = plan.warnings
-        if plan.actions:
+        try:
             facts = read_facts(config)
-            left = plan_overlay(config, facts, self._told, self._clock())
-            failures += [f"owed: {action.why}" for action in left.actions] if not failures else []
-            warnings = left.warnings
+            plan = plan_overlay(config, facts, self._told, self._clock())
+            done, failures = self._carry_out(plan, config)
+            if not failures:
+                self._note_told(config)
+            warnings = plan.warnings
+            if plan.actions:
+                facts = read_facts(config)
+                left = plan_overlay(config, facts, self._told, self._clock())
+                failures += [f"owed: {action.why}" for action in left.actions] if not failures else []
+                warnings = left.warnings
+        except FAILURES as error:
+            return _blind(error)
         report = report_overlay(config, facts, self._clock())
         return replace(report, done=tuple(done), failures=tuple(failures), warnings=warnings)
 
-    def _carry_out(self, plan: OverlayPlan, facts: Facts, config: OverlayConfig | None) -> tuple[list[str], list[str]]:
+    def _note_told(self, config: OverlayConfig | None) -> None:
+        before, self._config = self._config, config
+        self._told = {peer.public_key: (peer.endpoint, peer.port) for peer in config.peers} if config else {}
+        if config and config.mode == "wireguard" and _is_new_to_peers(before, config):
+            _greet_peers(config)
+
+    def _carry_out(self, plan: OverlayPlan, config: OverlayConfig | None) -> tuple[list[str], list[str]]:
         done: list[str] = []
         failures: list[str] = []
         if not plan.actions:
@@ -141,6 +153,24 @@ class Overlay:
                 else:
                     done.append(action.why)
         return done, failures
+
+
+async def _watch_family(
+    family: int,
+    groups: int,
+    wake: Callable[[], None],
+    quiet: float,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as watched:
+        await watched.bind((0, groups))
+        task_status.started()
+        while True:
+            # ENOBUFS says that something was missed: wake all the same.
+            with suppress(OSError):
+                await watched.recv(65536)
+            wake()
+            await trio.sleep(quiet)
 
 
 def read_facts(config: OverlayConfig | None) -> Facts:
@@ -164,13 +194,28 @@ def read_facts(config: OverlayConfig | None) -> Facts:
         wireguard=_read_wireguard(tunnel),
         table=firewall.read_table(),
         docker_rules=firewall.read_docker_rules(),
-        sockets=wireguard.list_sockets(),
+        sockets=wireguard.list_sockets({link.name for link in links.values()}),
         ip_forward=IP_FORWARD.read_text().strip() != "0",
     )
 
 
+def _blind(error: Exception) -> OverlayReport:
+    return OverlayReport(None, None, failures=(f"cannot look at this host: {error}",))
+
+
 def _is_new_to_peers(before: OverlayConfig | None, config: OverlayConfig) -> bool:
     return before is None or (before.underlay_address, before.peers) != (config.underlay_address, config.peers)
+
+
+def _greet_peers(config: OverlayConfig) -> None:
+    """Have the peers learn at once where this host is now."""
+    device = wireguard.read_process(config.tunnel)
+    if device is not None:
+        # wireguard-go goes on sending from the address it used last; on newer kernels, where that fails with another
+        # error than it expects, for some 20 s after the address is gone.  Telling it an endpoint makes it choose anew.
+        same = tuple(PeerChange(peer.public_key, endpoint=peer.endpoint) for peer in device.peers if peer.endpoint)
+        wireguard.configure_process(ConfigureWireGuard(config.tunnel, None, None, same, "choose the source anew"))
+    wireguard.nudge(peer.gateway for peer in config.peers)
 
 
 def _any_tunnel(links: Iterable[Link]) -> str:

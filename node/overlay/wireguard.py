@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,8 @@ def configure_process(step: ConfigureWireGuard) -> None:
 
 def start_process(link: str, program: str) -> None:
     """Start wireguard-go; its link and socket are there on return."""
+    if read_process(link) is not None:
+        raise WireGuardError(f"{SOCKETS}/{link}.sock is another network namespace's: give each a /run of its own")
     (SOCKETS / f"{link}.sock").unlink(missing_ok=True)
     SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LOG_LEVEL": "silent"}
@@ -185,9 +187,14 @@ def end_process(link: str) -> None:
     (SOCKETS / f"{link}.sock").unlink(missing_ok=True)
 
 
-def list_sockets() -> tuple[str, ...]:
-    """Return the names of the devices that have, or had, a process; only names of the overlay's form."""
-    return tuple(sorted(path.name.removesuffix(".sock") for path in SOCKETS.glob("corral*.sock")))
+def list_sockets(links: Collection[str]) -> tuple[str, ...]:
+    """Return the overlay's devices that have, or left, a socket; `links` are the links of this network namespace."""
+    names = sorted(path.name.removesuffix(".sock") for path in SOCKETS.glob("corral*.sock"))
+    return tuple(name for name in names if name in links or not _is_elsewhere(name))
+
+
+def _is_elsewhere(link: str) -> bool:
+    return read_process(link) is not None and not list(_find_processes(link))
 
 
 def _find_processes(link: str) -> Iterator[int]:

@@ -44,7 +44,7 @@ async def wakes(overlay: Overlay) -> int:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await trio.to_thread.run_sync(sys.stdin.read)
-        with trio.move_on_after(5):
+        with trio.move_on_after(1):
             while not woken:
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

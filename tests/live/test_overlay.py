@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from node.plan.overlay import OVERHEAD
 from node.plan.overlay_model import Mode, OverlayConfig, Peer
-from tests.live.overlay_lab import ROOT, Host, Space, exchange, ping, refusals, traffic, until
+from tests.live.overlay_lab import Host, Space, exchange, ping, refusals, traffic, until
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")]
 
@@ -66,6 +67,16 @@ class Lab:
 def looks_like(host: Host, picture: dict[str, object]) -> bool:
     """Whether a host looks like that now."""
     return host.picture() == picture
+
+
+@contextmanager
+def watching(space: Space) -> Iterator[subprocess.Popen[bytes]]:
+    """Watch in a process of its own; once its stdin ends, it prints how often it was woken."""
+    words = [sys.executable, "-m", "tests.live.overlay_driver", "watch"]
+    with subprocess.Popen(space.enter(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline() == b"ready\n"
+        yield watch
 
 
 @pytest.fixture(params=["wireguard", "vxlan"])
@@ -154,6 +165,8 @@ def test_forged_overlay_packet_is_dropped_when_it_comes_over_the_underlay(lab: L
         traffic(lab.switch, "forge", source, target, "br0")
     assert "packets 0 " in one.container.run("nft", "list", "table", "inet", "seen")
     assert "packets 0 " in one.run("nft", "list", "table", "inet", "seen")
+    dropped = one.run("nft", "list", "chain", "inet", "corral", "guard_in")
+    assert dropped.count("counter packets 0 ") <= dropped.count("counter") - 3, dropped
     # The same by way of a container that claims to be another host's.
     traffic(one.container, "forge", two.container_address, one.gateway, "eth0")
     assert "packets 0 " in one.run("nft", "list", "table", "inet", "seen")
@@ -190,6 +203,15 @@ def test_path_heals_when_a_host_comes_back_with_another_address(lab: Lab) -> Non
     assert until(lambda: bool(ping(one.container, two.container_address, 1)))
     one.apply(lab.config(one))
     assert one.apply(lab.config(one)).done == ()
+
+
+def test_containers_talk_when_the_host_checks_reverse_paths_strictly(lab: Lab) -> None:
+    one, two = lab.hosts
+    for host in lab.hosts:
+        host.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter")
+    lab.up()
+    assert ping(one.container, two.container_address) == [62, 62]
+    assert ping(one.container, "169.254.169.250") == [64, 64]
 
 
 def test_third_host_joins_without_a_gap_in_the_sessions_of_the_others(wireguard_lab: Lab) -> None:
@@ -253,18 +275,25 @@ def test_foreign_route_stays_and_is_reported_when_it_holds_the_range(lab: Lab) -
     assert [conflict.network for conflict in one.probe().conflicts if conflict.link == "eth0"] == [two.subnet]
 
 
-def test_watch_wakes_when_a_link_changes() -> None:
+@pytest.mark.parametrize("change", ["ip link add b0 type bridge", "nft add table inet other"])
+def test_watch_wakes_when_links_or_rules_change(change: str) -> None:
     space = Space()
     try:
-        words = [sys.executable, "-m", "tests.live.overlay_driver", "watch"]
-        with subprocess.Popen(space.enter(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as watching:
-            assert watching.stdout is not None
-            assert watching.stdout.readline() == b"ready\n"
-            space.ip("link add b0 type bridge")
-            out, _ = watching.communicate(b"", timeout=20)
+        with watching(space) as watch:
+            space.run(*change.split())
+            out, _ = watch.communicate(b"", timeout=20)
         assert int(out) >= 1
     finally:
         space.close()
+
+
+def test_watch_sleeps_while_apply_has_nothing_to_do(lab: Lab) -> None:
+    one = lab.hosts[0]
+    lab.up()
+    with watching(one) as watch:
+        assert one.apply(lab.config(one)).done == ()
+        out, _ = watch.communicate(b"", timeout=20)
+    assert int(out) == 0
 
 
 def test_probe_names_what_the_host_has(wireguard_lab: Lab) -> None:
