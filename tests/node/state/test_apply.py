@@ -39,10 +39,10 @@ def test_founding_twice_is_refused() -> None:
 
 
 def test_founding_is_refused_when_the_network_cannot_be_cut() -> None:
-    cases = (("10.42.0.0/16", 8), ("10.42.0.0/16", 31), ("10.42.0.1/16", 24), ("nonsense", 24)):
-        applied = apply(
-            None, InitCluster(cluster_id="c", ca=b"", overlay_network=network, overlay_subnet_bits=bits), at=1
-        )
+    cases = (("10.42.0.0/16", 8), ("10.42.0.0/16", 31), ("10.42.0.1/16", 24), ("nonsense", 24))
+    for network, bits in cases:
+        command = InitCluster(cluster_id="c", ca=b"", overlay_network=network, overlay_subnet_bits=bits)
+        applied = apply(None, command, at=1)
         assert isinstance(applied.result, Refused), (network, bits)
 
 
