@@ -156,13 +156,15 @@ def _read_full(fields: list[Any]) -> Full:
         raise ValueError(f"expected a domain name, got {domain!r:.80}")
     zone = make_zone(
         _serial(serial),
-        _names(names),
+        _records(names),
         domain=domain,
         scopes=_scopes(scopes),
         upstreams=_texts(upstreams),
         allow=_prefixes(allow),
         networks=_prefixes(networks),
     )
+    if zone.skipped:
+        raise ValueError(f"the name {zone.skipped[0]!r:.80} cannot be served with {names[zone.skipped[0]]!r:.80}")
     return Full(zone)
 
 
@@ -216,14 +218,21 @@ def _prefixes(values: Any) -> tuple[str, ...]:
     return prefixes
 
 
-def _names(values: Any) -> dict[str, Record]:
-    names: dict[str, Record] = {}
+def _records(values: Any) -> dict[str, Record]:
+    records: dict[str, Record] = {}
     for name, packed in values.items():
+        if not isinstance(name, str):
+            raise ValueError(f"expected a name, got {name!r:.80}")
         texts = _texts(packed)
-        record: Record = Alias(texts[1]) if texts[:1] == ("CNAME",) and len(texts) == 2 else texts
-        if not isinstance(name, str) or not is_name(name) or not is_record(record):
-            raise ValueError(f"the name {name!r:.80} cannot be served with {packed!r:.80}")
-        names[name] = record
+        records[name] = Alias(texts[1]) if texts[:1] == ("CNAME",) and len(texts) == 2 else texts
+    return records
+
+
+def _names(values: Any) -> dict[str, Record]:
+    names = _records(values)
+    for name, record in names.items():
+        if not is_name(name) or not is_record(record):
+            raise ValueError(f"the name {name!r:.80} cannot be served with {values[name]!r:.80}")
     return names
 
 

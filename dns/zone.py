@@ -4,6 +4,7 @@ A `Zone` is never altered: `apply_change` makes the next one, sharing what did n
 change between two.  Names are lower-case and without a final dot.  This module answers no query and does no I/O.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -16,6 +17,8 @@ NAMESERVER_LABEL = "corral-dns"
 NAMESERVER_ADDRESS = "169.254.169.250"
 
 Network = IPv4Network | IPv6Network
+
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ def is_record(record: Record) -> bool:
 
 def is_address(text: str) -> bool:
     """Say whether `text` is an IPv4 or IPv6 address in the form the zone uses."""
+    if _IPV4.fullmatch(text):
+        return True
     try:
         return str(ip_address(text)) == text
     except ValueError:

@@ -16,7 +16,7 @@ def answer(query: bytes, count: int = 1, rcode: int = 0) -> bytes:
     record.header.rcode = rcode
     for number in range(count):
         record.add_answer(RR(str(record.q.qname), rtype=1, ttl=300, rdata=A(f"192.0.2.{number}")))
-    return record.pack()
+    return bytes(record.pack())
 
 
 def truncate(reply: bytes) -> bytes:
@@ -24,7 +24,7 @@ def truncate(reply: bytes) -> bytes:
     record = DNSRecord.parse(reply)
     record.rr = []
     record.header.tc = 1
-    return record.pack()
+    return bytes(record.pack())
 
 
 @dataclass

@@ -33,7 +33,7 @@ def ask(name: str, qtype: str = "A", *, edns: int | None = None, ident: int = 0x
     record.header.id = ident
     if edns is not None:
         record.add_ar(EDNS0(udp_len=edns))
-    return record.pack()
+    return bytes(record.pack())
 
 
 def read(message: bytes) -> DNSRecord:

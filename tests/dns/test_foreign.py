@@ -21,7 +21,7 @@ def answered(sent: bytes, count: int = 1, rcode: int = 0) -> bytes:
     reply.header.rcode = rcode
     for number in range(count):
         reply.add_answer(RR(str(reply.q.qname), rtype=1, ttl=300, rdata=A(f"192.0.2.{number}")))
-    return reply.pack()
+    return bytes(reply.pack())
 
 
 def test_question_goes_out_with_our_id_and_none_of_the_askers_options() -> None:
@@ -71,7 +71,7 @@ def test_chase_answers_with_alias_and_what_it_leads_to() -> None:
     outside = DNSRecord.question("db.example.com").reply()
     outside.add_answer(RR("db.example.com", rtype=5, ttl=60, rdata=CNAME("a.example.com")))
     outside.add_answer(RR("a.example.com", rtype=1, ttl=60, rdata=A("192.0.2.7")))
-    records = read(foreign.answer_chase(chase, outside.pack(), 512)).rr
+    records = read(foreign.answer_chase(chase, bytes(outside.pack()), 512)).rr
     assert [(str(record.rname), str(record.rdata)) for record in records] == [
         ("db.", "db.example.com."),
         ("db.example.com.", "a.example.com."),
