@@ -162,7 +162,7 @@ def _exec(lab: Lab, arguments: argparse.Namespace) -> int:
         log = None if arguments.log is None else arguments.log.resolve()
         print(lab.detach(arguments.host, command, log))
         return 0
-    argv, environment = lab.enter(arguments.host, command)
+    argv, environment = lab.enter(arguments.host, command, cwd=os.getcwd())
     sys.stdout.flush()
     # The terminal, the signals and the exit code are then the command's own.
     return os.execvpe(argv[0], argv, environment)

@@ -39,9 +39,14 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 
 def prepare(say: Callable[[str], None]) -> None:
     """Install what is missing, or say what cannot be had."""
+    require_root()
+    install(PROGRAMS, say)
+
+
+def require_root() -> None:
+    """Refuse to go on as somebody else."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and mounts: run it as root")
-    install(PROGRAMS, say)
 
 
 def missing_packages(programs: Mapping[str, str]) -> list[str]:
@@ -60,6 +65,9 @@ def install(programs: Mapping[str, str], say: Callable[[str], None]) -> None:
     refresh_lists()
     with _services_held_back():
         apt(["install", "--yes", "--no-install-recommends", *packages])
+        if "docker.io" in missing_packages(programs):
+            # Debian 13 has the command line in a package of its own.
+            apt(["install", "--yes", "--no-install-recommends", "docker-cli"])
     still = missing_packages(programs)
     if still:
         raise LabError(f"installed, but their programs are not there: {', '.join(still)}")

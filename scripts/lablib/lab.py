@@ -44,30 +44,30 @@ class HostStatus:
 
 
 class Process:
-    """A command running on a host in the background; signals reach the command itself."""
+    """A command running on a host in the background; signals reach the command itself.
+
+    `pid` is the command's PID as the machine counts.
+    """
 
     def __init__(self, popen: "subprocess.Popen[bytes]", log: Path) -> None:
         self.popen = popen
         self.log = log
-
-    @property
-    def pid(self) -> int:
-        """PID of the command as the machine counts; that of its way in once it has ended."""
-        children = [pid for pid in procs.pids() if procs.parent(pid) == self.popen.pid]
-        return children[0] if children else self.popen.pid
+        procs.wait_until(lambda: popen.poll() is not None or bool(procs.children(popen.pid)), timeout=5, step=0.002)
+        # The command is the child of its way in; one that has ended already leaves only that.
+        self.pid = next(iter(procs.children(popen.pid)), popen.pid)
 
     @property
     def returncode(self) -> int | None:
         """Exit status, negative for a signal, None while it runs."""
-        return self.popen.poll()
+        return self.poll()
 
     def poll(self) -> int | None:
-        """Return the exit status, or None while it runs."""
-        return self.popen.poll()
+        """Return the exit status, negative for a signal, or None while it runs."""
+        return _as_signal(self.popen.poll())
 
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end."""
-        return self.popen.wait(timeout)
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end and return the exit status, negative for a signal."""
+        return _as_signal(self.popen.wait(timeout))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signal the command."""
@@ -117,6 +117,7 @@ class Lab:
 
     def down(self) -> None:
         """End everything of this lab and remove every trace of it."""
+        ground.require_root()
         with self._locked():
             spaces = [Space(self.layout, host, pid) for host, pid in procs.holders(self.layout.name).items()]
             _together(Space.end, spaces)
@@ -174,9 +175,11 @@ class Lab:
 
     # Running commands
 
-    def enter(self, host: str, argv: Sequence[str], *, cwd: str | None = None) -> tuple[list[str], dict[str, str]]:
+    def enter(
+        self, host: str, argv: Sequence[str], *, cwd: str = "/", leash: str = "TERM"
+    ) -> tuple[list[str], dict[str, str]]:
         """Return the command and the environment that run `argv` on a host, its terminal and exit code untouched."""
-        return self.space(host).enter(argv, cwd=cwd or os.getcwd()), self.environment(host)
+        return self.space(host).enter(argv, cwd=cwd, leash=leash), self.environment(host)
 
     def exec(
         self,
@@ -189,7 +192,8 @@ class Lab:
         env: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command on a host and return its outcome; with `check` a failing one is an error with its output."""
-        command, environment = self.enter(host, argv, cwd="/")
+        # KILL: after a timeout nothing may keep the pipes open.
+        command, environment = self.enter(host, argv, leash="KILL")
         done = subprocess.run(
             command,
             input=input,
@@ -211,7 +215,7 @@ class Lab:
         """Start a command on a host in the background, its output in `log`; whoever started it also ends it."""
         path = log or self.log_path(host, Path(argv[0]).name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        command, environment = self.enter(host, argv, cwd="/")
+        command, environment = self.enter(host, argv)
         with path.open("ab") as out:
             popen = subprocess.Popen(
                 command,
@@ -270,6 +274,8 @@ class Lab:
     def kill(self, host: str) -> None:
         """Take a host's power away: daemon, engine, shims, containers and kernel network state go at once."""
         self._known(host)
+        # The cable first: a dead host says no goodbye, and a kernel ending its processes would send one for each.
+        switch.unplug(self._switch(), host)
         space = find_space(self.layout, host)
         if space is not None:
             space.end()
@@ -329,11 +335,20 @@ class Lab:
         return hub
 
     def _open_switch(self) -> None:
-        if find_space(self.layout, names.SWITCH) is not None:
-            return
-        hub = open_space(self.layout, names.SWITCH)
-        switch.set_up_switch(hub)
-        switch.serve_outside(hub)
+        hub = self._ready_space(names.SWITCH)
+        if hub is None:
+            hub = open_space(self.layout, names.SWITCH)
+            switch.set_up_switch(hub)
+            switch.serve_outside(hub)
+            hub.mark_ready()
+
+    def _ready_space(self, host: str) -> Space | None:
+        """Return a host that runs as it should; one whose start was interrupted is ended first."""
+        space = find_space(self.layout, host)
+        if space is not None and not space.is_ready:
+            space.end()
+            return None
+        return space
 
     def _write_files(self, host: str, hosts: Sequence[str]) -> None:
         """Write what a host's /etc says of itself and the others; through the host's own mount if it runs."""
@@ -347,11 +362,12 @@ class Lab:
         (etc / "machine-id").write_text(f"{names.host_number(host):032x}\n")
 
     def _boot(self, host: str, archive: images.Archive) -> None:
-        space = find_space(self.layout, host)
+        space = self._ready_space(host)
         if space is None:
             space = open_space(self.layout, host)
             mount_private(space)
             switch.plug_in(self._switch(), space)
+            space.mark_ready()
         engine.start_engine(space, self.environment(host))
         engine.load_images(space, archive.path, archive.tags)
 
@@ -360,6 +376,8 @@ class Lab:
         """Keep two commands from building or removing the same lab at once; the folder itself is the lock."""
         while True:
             self.layout.folder.mkdir(parents=True, exist_ok=True)
+            if self.layout.root.stat().st_uid != 0:
+                raise LabError(f"{self.layout.root} belongs to somebody else than root: remove it")
             handle = os.open(self.layout.folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
@@ -369,6 +387,11 @@ class Lab:
                     return
             finally:
                 os.close(handle)
+
+
+def _as_signal(status: int | None) -> int | None:
+    """Turn the waiting shell's 128 + N for a command ended by signal N into -N, as subprocess has it."""
+    return 128 - status if status is not None and status > 128 else status
 
 
 def _together(work: Callable[[_T], None], items: Sequence[_T]) -> None:

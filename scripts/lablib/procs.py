@@ -49,9 +49,9 @@ def is_stopped(pid: int) -> bool:
     return _stat(pid)[0] == "T"
 
 
-def parent(pid: int) -> int:
-    """Return a process's parent, 0 if the process is gone."""
-    return int(_stat(pid)[1])
+def children(parent: int) -> list[int]:
+    """Return the processes that a process started and has not waited for."""
+    return [pid for pid in pids() if int(_stat(pid)[1]) == parent]
 
 
 def _stat(pid: int) -> list[str]:
@@ -91,11 +91,21 @@ def in_network(identity: str) -> list[int]:
     return [pid for pid in pids() if identity and namespace(pid, "net") == identity and is_alive(pid)]
 
 
+def descendants(pid: int) -> set[int]:
+    """Return all processes below one; those in containers are below their host's holder."""
+    parents = {child: int(_stat(child)[1]) for child in pids()}
+    found, grew = {pid}, True
+    while grew:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        found, grew = found | more, bool(more)
+    return found - {pid}
+
+
 def is_daemon(argv: list[str]) -> bool:
     """Tell whether a command line is Corral's daemon, however it was started."""
     if any(part == "node.daemon" or part.endswith("node/daemon/__main__.py") for part in argv):
         return True
-    names = [os.path.basename(part) for part in argv[:3]]
+    names = [os.path.basename(part) for part in argv[:4]]
     pairs = itertools.pairwise(names)
     return any(name in ("node", "corral") and verb in ("start", "join") for name, verb in pairs)
 

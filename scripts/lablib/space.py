@@ -19,6 +19,7 @@ from scripts.lablib.errors import LabError
 from scripts.lablib.layout import Layout
 
 _HOLDER = Path(__file__).with_name("holder.py")
+_READY = "/run/lab-ready"
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 
@@ -30,10 +31,24 @@ class Space:
     host: str
     holder: int
 
-    def enter(self, argv: Sequence[str], *, cwd: str = "/", follow: bool = True) -> list[str]:
-        """Return the command that runs `argv` inside; with `follow` it ends when its caller does."""
-        leash = ["setpriv", "--pdeathsig", "TERM", "--"] if follow else []
-        return ["nsenter", f"--target={self.holder}", *_NAMESPACES, f"--wdns={cwd}", "--", *leash, *argv]
+    def enter(self, argv: Sequence[str], *, cwd: str = "/", leash: str = "TERM") -> list[str]:
+        """Return the command that runs `argv` inside; the signal `leash` ends it if its way in is killed.
+
+        A shell outside the PID namespace waits for the command.  nsenter would do that itself, but stops when the
+        command is stopped, and a frozen daemon must not freeze the one who watches it.
+        """
+        held = ["setpriv", "--pdeathsig", leash, "--"] if leash else []
+        way_in = ["nsenter", f"--target={self.holder}", *_NAMESPACES, "--no-fork", f"--wdns={cwd}", "--"]
+        return [*way_in, "sh", "-c", '"$@"; exit $?', "sh", *held, *argv]
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether setting up ran to its end; what was interrupted half-way is opened anew."""
+        return self.path(_READY).exists()
+
+    def mark_ready(self) -> None:
+        """Note inside that setting up is done."""
+        self.path(_READY).touch()
 
     def script(self, text: str) -> str:
         """Run a shell script inside and return what it printed; failing is an error that shows why."""
@@ -54,7 +69,7 @@ class Space:
         log.parent.mkdir(parents=True, exist_ok=True)
         text = f"setsid {shlex.join(argv)} >>{shlex.quote(str(log))} 2>&1 </dev/null & echo $!"
         done = subprocess.run(
-            self.enter(["sh", "-c", text], cwd=cwd, follow=False),
+            self.enter(["sh", "-c", text], cwd=cwd, leash=""),
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             env=dict(env),
@@ -73,14 +88,12 @@ class Space:
         """Take the power away; returns once every process of the set is gone."""
         network = procs.namespace(self.holder, "net")
         procs.send(self.holder, signal.SIGKILL)
-        # The holder is gone only when all in its PID namespace are.  What else uses the host's network came in from
-        # outside: the waiting ends of `lab exec`, which then end by themselves, and whoever entered by hand.
-        if not procs.wait_until(lambda: not procs.is_alive(self.holder), timeout=30):
+        # Who came in from outside, as the waiting ends of `lab exec` did, must go too: the holder ends only when
+        # all in its PID namespace are gone and waited for.
+        for pid in procs.in_network(network):
+            procs.send(pid, signal.SIGKILL)
+        if not procs.wait_until(lambda: not (procs.is_alive(self.holder) or procs.in_network(network)), timeout=30):
             raise LabError(f"{self.host}: a process survives SIGKILL, the kernel's log (dmesg) may say why")
-        if not procs.wait_until(lambda: not procs.in_network(network), timeout=1):
-            for pid in procs.in_network(network):
-                procs.send(pid, signal.SIGKILL)
-            procs.wait_until(lambda: not procs.in_network(network), timeout=5)
 
 
 def open_space(layout: Layout, host: str) -> Space:

@@ -64,8 +64,7 @@ def plug_in(switch: Space, host: Space) -> None:
     """Run a cable between the switch and a host, and give the host its address."""
     port, name = names.port(host.host), host.host
     state = "down" if any(fault.comment == f"cut {name}" for fault in faults(switch)) else "up"
-    # A namespace that has just ended may not have taken its cable along yet.
-    switch.script(f"! ip link show {port} >/dev/null 2>&1 || ip link delete {port}")
+    unplug(switch, name)
     # The peer's namespace is given by a PID of the machine, which means nothing in the switch's own PID namespace.
     switch.network_script(
         f"ip link add {port} type veth peer name eth0 address {names.mac(name)} netns {host.holder}\n"
@@ -78,6 +77,12 @@ def plug_in(switch: Space, host: Space) -> None:
         # Without a way out, whatever looks beyond the lab fails at once instead of after a timeout.
         "ip route add unreachable default\n"
     )
+
+
+def unplug(switch: Space, host: str) -> None:
+    """Remove a host's cable, if there is one; the kernel takes its time with that after a namespace has ended."""
+    port = names.port(host)
+    switch.script(f"! ip link show {port} >/dev/null 2>&1 || ip link delete {port}")
 
 
 def faults(switch: Space) -> list[Fault]:
