@@ -305,9 +305,9 @@ class Raft:
         self.role, self.leader, self._votes = Role.LEADER, self.me, set()
         leading = Leadership(self.me, self.term, self._log, timing=self._timing, limits=self._limits, send=self._send)
         self._leading = leading
+        leading.follow_config(now)
         # 6.4: an entry of our own term, whose commit brings along all before it.
         self._log.append([Entry(leading.first_index, self.term, EntryKind.NOOP, b"")])
-        leading.follow_config(now)
         leading.replicate(now)
         self.wake_at = now + self._timing.heartbeat_interval
         self._advance_commit(now)

@@ -26,7 +26,7 @@ class Progress:
         self.offset = 0
         """In state SNAPSHOT: where the chunk on its way begins; it left at `chunk_at`."""
         self.chunk_at = now
-        self._round_target = next_index
+        self._round_target = Index(next_index - 1)
         self._round_at = now
         self._is_round_short = False
 

@@ -23,10 +23,7 @@ from protocol.raft.messages import (
     encode_message,
 )
 from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import Limits, Output, SavedState, Snapshot, Timing, bootstrap
-
-LIMITS = Limits(batch_bytes=64, batch_entries=4, window=3, chunk_bytes=48, keep_entries=4, uncommitted_entries=64)
-"""Small, so that every bound bites within seconds of virtual time."""
+from protocol.raft.vocabulary import Limits, Output, SavedState, Snapshot, Timing
 
 
 def node_id(letter: str) -> NodeId:
@@ -96,13 +93,14 @@ class Member:
 
 @dataclass
 class Faults:
-    """Chances per message, or per output, of each fault."""
+    """Chances per message, or per output that writes, of each fault."""
 
     loss: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.004
     crash_before_write: float = 0.0
     crash_before_send: float = 0.0
+    crash_after_send: float = 0.0
 
 
 class Checker:
@@ -176,21 +174,24 @@ class Checker:
         assert term is not None
         voters = raft.config.voters
         holders = sum(members[voter].disk.holds(index, term) for voter in voters)
+        # 3.6.2: more holders than needed do not commit an entry of an earlier term by themselves.
+        self.require(term == raft.term, f"{raft.me[0]} committed {index} of term {term} by counting in {raft.term}")
         self.require(holders >= majority(len(voters)), f"{raft.me[0]} committed {index} held by {holders} voters")
 
 
 class Cluster:
     """Members, a network between them, and a clock that jumps from event to event."""
 
-    def __init__(self, seed: int, timing: Timing | None = None) -> None:
-        self.rng = Random(seed)
+    def __init__(self, seed: int, rng: Random, timing: Timing, limits: Limits) -> None:
+        self.rng = rng
         self.now = 0.0
         self.faults = Faults()
         self.check = Checker(seed)
         self.members: dict[NodeId, Member] = {}
         self.cut: set[frozenset[NodeId]] = set()
         self.acknowledged: dict[bytes, Index] = {}
-        self._timing = timing or Timing()
+        self._timing = timing
+        self._limits = limits
         self._waiting: dict[Index, tuple[NodeId, Term, bytes]] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._pushed = 0
@@ -228,7 +229,7 @@ class Cluster:
         if member.disk.snapshot is not None:
             member.machine.load(member.disk.snapshot)
         saved = member.disk.saved
-        member.raft = Raft(name, saved=saved, timing=self._timing, limits=LIMITS, rng=rng, now=self.now)
+        member.raft = Raft(name, saved=saved, timing=self._timing, limits=self._limits, rng=rng, now=self.now)
         member.life += 1
         member.seen_commit = member.machine.index
         self._schedule(member)
@@ -263,7 +264,11 @@ class Cluster:
     def propose(self, name: NodeId, size: int = 8) -> None:
         """Propose a fresh command at `name`, if it leads and takes it."""
         raft = self.members[name].raft
-        if raft is None or not raft.is_leader or raft.last_index - raft.commit_index >= LIMITS.uncommitted_entries:
+        if (
+            raft is None
+            or not raft.is_leader
+            or raft.last_index - raft.commit_index >= self._limits.uncommitted_entries
+        ):
             return
         self._proposals += 1
         command = f"{self._proposals} ".encode().ljust(size, b".")
@@ -297,25 +302,32 @@ class Cluster:
         output = raft.take_output()
         self._note(member.name[0], raft.role.value, raft.term, raft.commit_index, raft.last_index, len(output.send))
         has_written = bool(output.hard or output.append or output.install or output.truncate_from)
-        if has_written and self.rng.random() < self.faults.crash_before_write:
-            self.check.events["crash before write"] += 1
-            self.kill(member.name)
+        if has_written and self._crashes(member, "before write", self.faults.crash_before_write):
             return
         self.check.check_write(member, output)
         member.disk.write(output)
-        if has_written and self.rng.random() < self.faults.crash_before_send:
-            self.check.events["crash before send"] += 1
-            self.kill(member.name)
+        if has_written and self._crashes(member, "before send", self.faults.crash_before_send):
             return
         for envelope in output.send:
             self.check.check_send(member.name, envelope.to, envelope.message)
             self._transmit(member, envelope.to, envelope.message)
+        if has_written and self._crashes(member, "after send", self.faults.crash_after_send):
+            return
         self._apply(member, output)
         self.check.check_member(member, self.members)
         if output.load_snapshot and member.disk.snapshot is not None:
             snapshot = member.disk.snapshot
             self._later(member, 0.01, lambda r: r.handle_snapshot_loaded(snapshot, self.now))
         self._schedule(member)
+
+    def _crashes(self, member: Member, when: str, chance: float) -> bool:
+        if self.rng.random() >= chance:
+            return False
+        self.check.events[f"crash {when}"] += 1
+        self.kill(member.name)
+        if self.rng.random() < 0.7:
+            self.at(self.now + self.rng.random() * 0.2, lambda: self.start(member.name))
+        return True
 
     def _transmit(self, member: Member, to: NodeId, message: RaftMessage) -> None:
         self.check.events[type(message).__name__] += 1
@@ -381,12 +393,3 @@ class Cluster:
 
     def _note(self, *what: object) -> None:
         self._trace.update(f"{self.now:.6f} {what}\n".encode())
-
-
-def make_group(seed: int, hosts: int) -> Cluster:
-    """Return a cluster whose first host is bootstrapped and whose others are empty, none of them a member yet."""
-    cluster = Cluster(seed)
-    for number in range(hosts):
-        name = node_id("abcdef"[number])
-        cluster.add_host(name, bootstrap(name) if number == 0 else None)
-    return cluster

@@ -3,12 +3,15 @@
 Chooses faults, proposals and configuration changes; `tests/sim/raft_cluster.py` carries them out and checks safety.
 """
 
+from random import Random
+
 from protocol.errors import ProtocolError
 from protocol.ids import NodeId
 from protocol.raft.core import Raft
 from protocol.raft.messages import Config, make_config
+from protocol.raft.vocabulary import Limits, Timing, bootstrap
 from protocol.raft.voters import HostView, plan_voters
-from tests.sim.raft_cluster import Faults, Member, make_group
+from tests.sim.raft_cluster import Cluster, Faults, Member, node_id
 
 TROUBLE = 15.0
 """Virtual seconds during which faults happen."""
@@ -17,23 +20,51 @@ RECOVERY = 12.0
 """Virtual seconds within which the group must lead, commit and agree after the last fault."""
 
 
+def draw_timing(rng: Random) -> Timing:
+    """Return usual timing, or a hasty one for many elections; with little spread, votes are often split."""
+    if rng.random() < 0.5:
+        return Timing()
+    return Timing(
+        election_timeout=0.3,
+        election_spread=rng.choice([0.02, 0.2]),
+        heartbeat_interval=0.05,
+        lost_delay=0.01,
+        lost_spread=rng.choice([0.0, 0.1]),
+    )
+
+
+def draw_limits(rng: Random) -> Limits:
+    """Return small limits, so that every bound bites within seconds of virtual time."""
+    keep, batch = rng.choice([0, 4, 30]), rng.choice([1, 4])
+    return Limits(
+        batch_bytes=64, batch_entries=batch, window=3, chunk_bytes=48, keep_entries=keep, uncommitted_entries=64
+    )
+
+
 class Story:
     """The group and those who trouble it."""
 
     def __init__(self, seed: int) -> None:
-        self.cluster = make_group(seed, 1 + seed % 5)
-        self.rng = self.cluster.rng
+        self.rng = Random(seed)
+        self.cluster = Cluster(seed, self.rng, draw_timing(self.rng), draw_limits(self.rng))
+        for number in range(self.rng.choice([1, 2, 3, 3, 4, 5, 5, 5])):
+            name = node_id("abcde"[number])
+            self.cluster.add_host(name, bootstrap(name) if number == 0 else None)
         self._is_troubled = True
-        # Half of the stories have crashes in the middle of outputs all along.
-        self._crashes = self.rng.choice([0.0, 0.01])
+        self._crashes = self.rng.choice([0.0, 0.005, 0.02])
+        self._all_vote = self.rng.random() < 0.5
+        self._troubles = (
+            *(self._kill, self._start_all, self._start_all, self._cut, self._cut_leader, self._heal, self._heal),
+            *(self._storm, self._change_weather, self._slow_down, self._break_link),
+        )
 
     def run(self) -> None:
         """Live through it; raises SafetyBroken, or AssertionError if the group does not recover."""
         cluster = self.cluster
         self._every(0.06, 0.06, self._propose)
-        self._every(0.3, 0.3, self._keep_members)
-        self._every(0.2, 1.2, self._trouble)
-        self._every(0.5, 2.0, self._make_snapshot)
+        self._every(0.02, 0.5, self._keep_members)
+        self._every(0.05, self.rng.choice([0.3, 1.0]), self._trouble)
+        self._every(0.1, self.rng.choice([0.3, 2.0]), self._make_snapshot)
         cluster.run_until(TROUBLE)
         self._end_trouble()
         cluster.run_until(TROUBLE + RECOVERY, self._is_settled)
@@ -63,14 +94,15 @@ class Story:
     # Whoever keeps the members.
 
     def _keep_members(self) -> None:
-        raft = self.cluster.leader()
-        if raft is None:
-            return
-        config = self._next_config(raft)
-        if config is not None:
-            self.cluster.act_on(raft.me, lambda leader: self._try_config(leader, config))
+        # Former leaders are asked too: what they append must not last.
+        for member in list(self.cluster.members.values()):
+            if member.raft is not None and member.raft.is_leader:
+                self.cluster.act_on(member.name, self._try_config)
 
-    def _try_config(self, leader: Raft, config: Config) -> None:
+    def _try_config(self, leader: Raft) -> None:
+        config = self._next_config(leader)
+        if config is None:
+            return
         try:
             leader.propose_config(config, self.cluster.now)
             self.cluster.check.events["config"] += 1
@@ -82,11 +114,16 @@ class Story:
         strangers = sorted(self.cluster.members.keys() - set(config.members))
         if strangers:
             return make_config(config.voters, [*config.learners, strangers[0]])
-        if self._is_troubled and self.rng.random() < 0.1:
+        if self._is_troubled and self.rng.random() < 0.2:
             return self._odd_config(config)
         peers = raft.peers(self.cluster.now)
+        ready = [name for name in config.learners if name in peers and peers[name].is_caught_up]
+        if self._all_vote and ready:
+            return make_config([*config.voters, ready[0]], set(config.learners) - {ready[0]})
+        if self._all_vote:
+            return None
         dead = {m.name: m.died_at for m in self.cluster.members.values() if m.raft is None}
-        view = HostView(raft.me, dead, {n for n, s in peers.items() if s.is_caught_up}, {})
+        view = HostView(raft.me, dead, ready, {})
         plan = plan_voters(config, view, self.cluster.now, replace_after=3.0)
         return plan.config if plan else None
 
@@ -101,46 +138,50 @@ class Story:
     # Trouble.
 
     def _trouble(self) -> None:
-        if not self._is_troubled:
-            return
-        cluster, rng = self.cluster, self.rng
-        one = rng.choice(sorted(cluster.members))
-        match rng.choice(["kill", "kill", "start", "start", "cut", "cut leader", "heal", "weather", "slow", "link"]):
-            case "kill":
-                cluster.kill(one, is_noticed=rng.random() < 0.5)
-            case "start":
-                self._start_all()
-            case "cut":
-                cluster.partition({n for n in sorted(cluster.members) if rng.random() < 0.5})
-            case "cut leader":
-                leader = cluster.leader()
-                cluster.partition({leader.me} if leader else {one})
-            case "heal":
-                cluster.heal()
-            case "weather":
-                cluster.faults = self._draw_faults()
-            case "slow":
-                cluster.members[one].slowness = rng.choice([0.0, 0.05, 0.4])
-            case _:
-                self._break_link(one)
+        if self._is_troubled:
+            self.rng.choice(self._troubles)(self.rng.choice(sorted(self.cluster.members)))
+
+    def _kill(self, one: NodeId) -> None:
+        self.cluster.kill(one, is_noticed=self.rng.random() < 0.5)
+
+    def _start_all(self, _: NodeId) -> None:
+        for name in sorted(self.cluster.members):
+            self.cluster.start(name)
+
+    def _cut(self, _: NodeId) -> None:
+        self.cluster.partition({name for name in sorted(self.cluster.members) if self.rng.random() < 0.5})
+
+    def _cut_leader(self, one: NodeId) -> None:
+        leader = self.cluster.leader()
+        self.cluster.partition({leader.me if leader else one, one})
+
+    def _heal(self, _: NodeId) -> None:
+        self.cluster.heal()
+
+    def _change_weather(self, _: NodeId) -> None:
+        self.cluster.faults = self._draw_faults()
+
+    def _slow_down(self, one: NodeId) -> None:
+        self.cluster.members[one].slowness = self.rng.choice([0.0, 0.05, 0.4])
+
+    def _storm(self, _: NodeId) -> None:
+        for name in sorted(self.cluster.members):
+            self._break_link(name)
 
     def _break_link(self, one: NodeId) -> None:
-        other = self.rng.choice(sorted(self.cluster.members))
-        self.cluster.act_on(one, lambda raft: raft.handle_peer_lost(other, self.cluster.now))
+        """Let `one` believe that its leader is gone."""
+        self.cluster.act_on(one, lambda raft: raft.handle_peer_lost(raft.leader or one, self.cluster.now))
 
     def _draw_faults(self) -> Faults:
         rng = self.rng
         return Faults(
-            loss=rng.choice([0.0, 0.02, 0.2]),
+            loss=rng.choice([0.0, 0.02, 0.2, 0.4]),
             duplicate=rng.choice([0.0, 0.1]),
-            delay=rng.choice([0.004, 0.05, 0.5]),
+            delay=rng.choice([0.004, 0.02, 0.1, 0.8]),
             crash_before_write=self._crashes,
             crash_before_send=self._crashes,
+            crash_after_send=self._crashes,
         )
-
-    def _start_all(self) -> None:
-        for name in sorted(self.cluster.members):
-            self.cluster.start(name)
 
     def _end_trouble(self) -> None:
         self._is_troubled = False
@@ -148,7 +189,7 @@ class Story:
         self.cluster.heal()
         for member in self.cluster.members.values():
             member.slowness = 0.0
-        self._start_all()
+        self._start_all(NodeId(""))
         self._acknowledged_before = len(self.cluster.acknowledged)
 
     def _is_settled(self) -> bool:

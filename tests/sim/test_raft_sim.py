@@ -9,7 +9,7 @@ import pytest
 
 from tests.sim.raft_story import Story
 
-FIRST, _, LAST = os.environ.get("CORRAL_RAFT_SEEDS", "0-60").partition("-")
+FIRST, _, LAST = os.environ.get("CORRAL_RAFT_SEEDS", "0-100").partition("-")
 
 
 @pytest.mark.parametrize("seed", range(int(FIRST), int(LAST)))
