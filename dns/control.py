@@ -167,7 +167,8 @@ class ServerOptions:
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which the command finds this package and no other of its name."""
-        return os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        # One heap for all threads: the server's few threads need none of their own.
+        return os.environ | {"MALLOC_ARENA_MAX": "1", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
 
     def command(self) -> Sequence[str]:
         """Return the command line, for the interpreter that runs us."""

@@ -2,7 +2,7 @@
 
 Pure but for its memory, which is bounded by bytes.  Keyed by search list and by the query's bytes after the id: no part
 of the query is read again.  A zone's change makes a new `ReadyReplies`.  Addresses rotate, and are shuffled anew after
-each turn: every address stands first equally often.
+some turns: every address stands first equally often.
 """
 
 from random import Random
@@ -13,6 +13,9 @@ from dns.answer import Reply
 MAX_READY_BYTES = 2 << 20
 MAX_TURN = 256
 """Addresses in one turn; a name with more of them takes others into the next turn."""
+
+TAKES_PER_SHUFFLE = 32
+"""Replies taken, at least, before the next shuffle: it costs as much as ten of them."""
 
 ENTRY_BYTES = 400
 """What one entry costs besides its bytes, roughly."""
@@ -41,7 +44,7 @@ class Fixed:
 class Rotation:
     """A reply whose addresses come in another order each time."""
 
-    __slots__ = ("_end", "_head", "_offset", "_records", "_ring", "_rng", "_size", "_span", "_tail")
+    __slots__ = ("_end", "_head", "_offset", "_records", "_ring", "_rng", "_size", "_span", "_tail", "_turns")
 
     def __init__(self, reply: Reply, rng: Random) -> None:
         self._head = reply.head
@@ -50,15 +53,17 @@ class Rotation:
         self._rng = rng
         self._size = len(reply.records[0])
         self._span = reply.shown * self._size
-        self._end = self._offset = 0
+        self._end = self._offset = self._turns = 0
         self._ring = b""
 
     def take(self) -> bytes:
         """Return the bytes that follow the id."""
         at = self._offset
         if at == self._end:
-            self._shuffle()
             at = 0
+            if not self._turns:
+                self._shuffle()
+            self._turns -= 1
         self._offset = at + self._size
         return self._head + self._ring[at : at + self._span] + self._tail
 
@@ -66,6 +71,7 @@ class Rotation:
         shown = self._span // self._size
         turn = self._rng.sample(self._records, min(len(self._records), max(MAX_TURN, shown)))
         self._end = len(turn) * self._size
+        self._turns = -(-TAKES_PER_SHUFFLE // len(turn))
         self._ring = b"".join(turn + turn[:shown])
 
 

@@ -48,13 +48,18 @@ class Upstreams:
     def __init__(self, own: Iterable[Address], rng: Random) -> None:
         self._own = {*own, (NAMESERVER_ADDRESS, DNS_PORT)}
         self._rng = rng
+        self._wanted: tuple[str, ...] = ()
         self._servers: tuple[Address, ...] = ()
         self._shunned_until: dict[Address, float] = {}
 
     def use_servers(self, texts: Iterable[str]) -> None:
         """Ask these from now on, without ourselves and without what is no address."""
+        wanted = tuple(texts)
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
         servers = []
-        for text in texts:
+        for text in wanted:
             try:
                 server = parse_server(text)
             except ValueError as wrong:
