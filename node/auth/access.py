@@ -62,7 +62,7 @@ def _proven_key(authorization: str | None, state: State) -> ApiKey | None:
         return None
     access, secret = pair
     key = next((row for row in state.api_keys.values() if row.public == access and row.state == "active"), None)
-    stored = _NOBODYS_HASH if key is None else key.secret_hash.decode("ascii", "replace")
+    stored = _NOBODYS_HASH if key is None else key.secret_hash
     is_right = secret_matches(stored, secret)
     return key if is_right else None
 

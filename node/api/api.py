@@ -1,0 +1,195 @@
+"""The v1 API of one node: every request answered from the local replica, every change handed to the leader.
+
+It authenticates before it looks anything up, and turns whatever goes wrong into the API's error shape.
+"""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+import msgspec
+
+from node.api import resources, schemas
+from node.api.call import Call, Operations, Urls
+from node.api.context import Scope, caller_of, scope_of, unauthorized, urls_of
+from node.api.definition import Definition
+from node.api.definitions import BY_PATH, DEFINITIONS, LINKED_ONLY
+from node.api.errors import JSON, ApiError
+from node.api.http import Request, Response
+from node.api.ids import ADMIN_ACCOUNT, format_id
+from node.api.index import Index
+from node.api.listing import Params, empty_collection
+from node.api.output import Json, format_time, is_listable
+from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
+from node.auth.access import Caller
+from node.ports import RefusedError, Replica, Unavailable
+
+Answer = tuple[int, Json]
+
+
+class Api:
+    """Handles requests; one object per node, safe for many at once."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        now_ms: Callable[[], int],
+        rng: Random,
+        join_info: Callable[[], bytes],
+        operations: Operations | None = None,
+    ) -> None:
+        self._replica = replica
+        self._now_ms = now_ms
+        self._rng = rng
+        self._join_info = join_info
+        self._operations = operations
+        self._index = Index(replica.state)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        headers: dict[str, str] = {"X-API-Client-IP": request.client}
+        try:
+            status, body = await self._answer(request, headers)
+            response = Response(status, body, (("Content-Type", JSON),))
+        except ApiError as error:
+            response = error.response()
+        except RefusedError as refused:
+            response = ApiError(refused.code, str(refused), field=refused.field).response()
+        except Unavailable as missing:
+            retry = ("Retry-After", str(max(1, round(missing.retry_after))))
+            response = ApiError("ServiceUnavailable", str(missing), headers=(retry,)).response()
+        if (stale_since := self._replica.consensus.stale_since) is not None:
+            headers["X-Corral-Stale-Since"] = format_time(stale_since)
+        return Response(response.status, response.body, (*response.headers, *headers.items()))
+
+    async def _answer(self, request: Request, headers: dict[str, str]) -> tuple[int, bytes]:
+        headers["X-API-Schemas"] = f"{urls_of(request, Scope()).base}/v1/schemas"
+        route = parse_route(request.path)
+        params = parse_params(request.query)
+        method = method_of(request, params)
+        if (route.type, route.scope, route.id) == ("join", None, None) and method == "GET":
+            return 200, self._join_info()
+        state = self._replica.state
+        caller = caller_of(request, state)
+        if caller.kind == "anonymous":
+            raise unauthorized(request)
+        asked = request.header("x-api-project-id") or dict(params).get("projectId") or None
+        scope = scope_of(route.scope, None if _is_project(route) else asked, caller, state)
+        call = self._call(caller, scope, urls_of(request, scope))
+        headers["X-API-Schemas"] = call.urls.collection("schemas")
+        headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
+        status, body = await self._dispatch(call, route, method, params, request)
+        return status, msgspec.json.encode(body)
+
+    def _call(self, caller: Caller, scope: Scope, urls: Urls) -> Call:
+        state = self._replica.state
+        if self._index.state is not state:
+            self._index = Index(state)
+        return Call(
+            state=state,
+            now=self._now_ms(),
+            caller=caller,
+            scope=scope.environment_id,
+            role="admin" if scope.environment_id is None else "project",
+            consensus=self._replica.consensus,
+            members=self._replica.members,
+            urls=urls,
+            rng=self._rng,
+            index=self._index,
+        )
+
+    async def _dispatch(self, call: Call, route: Route, method: str, params: Params, request: Request) -> Answer:
+        if route.type is None:
+            return 200, _read_root(call, route, method)
+        if route.type.lower() in ("schemas", "schema"):
+            return 200, _read_schemas(call, route, method)
+        if _linked_only(route.type) is not None:
+            return 200, _read_linked_only(call, route, method)
+        definition = BY_PATH.get(route.type.lower())
+        if definition is None:
+            raise ApiError("Not Found", f"there is no type {route.type[:60]}; see {call.urls.collection('schemas')}")
+        if method == "GET":
+            return 200, _read(call, definition, route, params)
+        data = parse_body(request, list(params))
+        action = next((value for name, value in params if name == "action"), None)
+        planned = _plan(call, definition, route, method, data, action)
+        if isinstance(planned, resources.Operation):
+            answer = await resources.operate(call, planned, self._operations)
+            return (200 if planned.action.output != definition.id else 202), answer
+        if isinstance(planned, resources.Change):
+            return await self._submit(call, planned)
+        return 200, planned
+
+    async def _submit(self, call: Call, change: resources.Change) -> Answer:
+        done = await self._replica.submit(change.command)
+        scope = Scope(call.scope, call.urls.scope)
+        after = self._call(call.caller, scope, call.urls)
+        return change.status, resources.render_changed(after, change, done.id)
+
+
+def _is_project(route: Route) -> bool:
+    """Projects themselves are read outside of any scope (API.md 1.8)."""
+    return route.scope is None and (route.type or "").lower() in ("projects", "project") and route.id is not None
+
+
+def _read(call: Call, definition: Definition, route: Route, params: Params) -> Json:
+    if route.id is None:
+        return resources.read_collection(call, definition, params)
+    if route.link is None:
+        return resources.read_one(call, definition, route.id, params)
+    return resources.read_link(call, definition, route.id, route.link, params)
+
+
+def _plan(
+    call: Call, definition: Definition, route: Route, method: str, data: Mapping[str, Any], action: str | None
+) -> resources.Change | resources.Operation | Json:
+    if method == "POST" and route.id is None:
+        return resources.plan_create(call, definition, data)
+    if route.id is None:
+        resources.not_allowed(method, definition)
+    if method == "POST" and route.link is None and action is not None:
+        return resources.plan_action(call, definition, route.id, action, data)
+    if method == "POST" and route.link is not None:
+        return resources.plan_create_child(call, definition, route.id, route.link, data)
+    if route.link is not None or method == "POST":
+        resources.not_allowed(method, definition)
+    if method == "PUT":
+        return resources.plan_update(call, definition, route.id, data)
+    return resources.plan_delete(call, definition, route.id)
+
+
+def _read_root(call: Call, route: Route, method: str) -> Json:
+    if method != "GET":
+        raise ApiError("Method not allowed")
+    self_url = f"{call.urls.base}/v1"
+    if route.version is not None:
+        listable = sorted(definition.plural for definition in DEFINITIONS if is_listable(call, definition))
+        links = {name: call.urls.collection(name) for name in listable}
+        return {"id": "v1", "type": "apiVersion", "links": {"self": self_url, **links}, "actions": {}}
+    version = {"id": "v1", "type": "apiVersion", "links": {"self": self_url}, "actions": {}}
+    collection = empty_collection("apiVersion", f"{call.urls.base}/")
+    links = {"latest": self_url, "self": f"{call.urls.base}/"}
+    return {**collection, "links": links, "data": [version], "pagination": None}
+
+
+def _read_schemas(call: Call, route: Route, method: str) -> Json:
+    if method != "GET":
+        raise ApiError("Method not allowed")
+    if route.link is not None:
+        raise ApiError("Not Found")
+    return schemas.render_schemas(call) if route.id is None else schemas.find_schema(call, route.id)
+
+
+def _linked_only(name: str) -> str | None:
+    return next((link for link in LINKED_ONLY if link.lower() == name.lower()), None)
+
+
+def _read_linked_only(call: Call, route: Route, method: str) -> Json:
+    name = _linked_only(route.type or "")
+    assert name is not None
+    if method != "GET":
+        raise ApiError("Method not allowed", f"{name} are not built yet")
+    if route.id is not None or route.scope is None:
+        raise ApiError("Not Found", f"{name} are not built yet")
+    return empty_collection(LINKED_ONLY[name], call.urls.collection(name))

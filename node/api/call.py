@@ -1,0 +1,73 @@
+"""One API call as the definitions see it: who asks, in which environment, about which state, under which URLs."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal, Protocol
+
+from node.api.index import Index
+from node.auth.access import Caller
+from node.model import State
+from node.ports import ConsensusView, MemberView
+from protocol.ids import NodeId
+
+SHOW_REMOVED_MS = 300_000
+"""How long removed rows stay in lists (api.show.removed.for.seconds)."""
+
+
+class Operations(Protocol):
+    """What the API can have this node itself do, besides changing the state."""
+
+    async def doctor(self) -> Sequence[Mapping[str, Any]]:
+        """Check this node and its paths to the others; return findings as JSON objects."""
+
+    async def leave(self, *, force: bool) -> None:
+        """Have this node leave the cluster; returns once that is under way.  Raises ApiError when it may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """The URLs of this answer: as the client reached us, inside the scope it asked in."""
+
+    base: str
+    """`http://h1:8080`, without a slash at the end."""
+    scope: str = ""
+    """`/projects/1a5` where the request's path had it."""
+
+    @property
+    def root(self) -> str:
+        return f"{self.base}/v1{self.scope}"
+
+    def collection(self, plural: str) -> str:
+        return f"{self.root}/{plural.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything an answer depends on."""
+
+    state: State
+    now: int
+    caller: Caller
+    scope: int | None
+    """The environment the call works in; None: an administrator outside of any."""
+    role: Literal["admin", "project"]
+    consensus: ConsensusView
+    members: Mapping[NodeId, MemberView]
+    urls: Urls
+    rng: Random
+    index: Index
+
+    def owns(self, environment_id: int | None) -> bool:
+        """Whether rows of that environment (None: of no environment) are the caller's to see."""
+        if self.scope is None:
+            return self.caller.kind == "admin"
+        return environment_id == self.scope
+
+    def shows(self, removed: int | None) -> bool:
+        """Whether a row removed then still belongs into lists."""
+        return removed is None or self.now - removed < SHOW_REMOVED_MS
+
+    def draw_uuid(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))

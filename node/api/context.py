@@ -1,0 +1,69 @@
+"""From a request to a Call: who asks, in which environment's scope, and under which URLs to answer (API.md 1.8, 2)."""
+
+import re
+from dataclasses import dataclass
+
+from node.api.call import Urls
+from node.api.errors import ApiError
+from node.api.http import Request
+from node.api.ids import format_id, parse_id
+from node.auth.access import Caller, Credentials, decide
+from node.model import State
+
+CHALLENGE = ("WWW-Authenticate", 'Basic realm="Enter API access key and secret key as username and password"')
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """In which environment a call works, and whether its path said so."""
+
+    environment_id: int | None = None
+    prefix: str = ""
+
+
+def caller_of(request: Request, state: State) -> Caller:
+    """Return who sent a request."""
+    enforce = (request.header("x-enforce-authentication") or "").lower() == "true"
+    return decide(Credentials(request.header("authorization"), request.is_local, enforce), state)
+
+
+def unauthorized(request: Request) -> ApiError:
+    """The answer to somebody unknown; scripts that ask for it are spared the browser's password box."""
+    is_quiet = (request.header("x-api-no-challenge") or "").lower() == "true"
+    return ApiError("Unauthorized", headers=() if is_quiet else (CHALLENGE,))
+
+
+def scope_of(path_scope: str | None, asked: str | None, caller: Caller, state: State) -> Scope:
+    """Return the scope that path, header or query ask for, or an environment key's own; 403 for a foreign one."""
+    wanted = path_scope or asked
+    if wanted is None:
+        return Scope(caller.environment_id)
+    number = parse_id(wanted)
+    if number is None:
+        raise ApiError("InvalidFormat", f"expected a project id such as 1a5, got {wanted[:40]!r}", status=400)
+    environment = state.environments.get(number)
+    is_foreign = caller.kind == "environment" and caller.environment_id != number
+    if is_foreign or environment is None or environment.state != "active":
+        raise ApiError("Forbidden", f"there is no active project {format_id('project', number)} that you may use")
+    return Scope(number, f"/projects/{format_id('project', number)}" if path_scope else "")
+
+
+def urls_of(request: Request, scope: Scope) -> Urls:
+    """Return the URLs as the client sees them, a proxy's X-Forwarded-* headers honoured."""
+    scheme = _first(request.header("x-forwarded-proto")) or request.scheme
+    host = _first(request.header("x-forwarded-host")) or request.header("host") or "localhost"
+    if scheme not in ("http", "https"):
+        scheme = request.scheme
+    if not _HOST.match(host):
+        host = "localhost"
+    port = _first(request.header("x-forwarded-port"))
+    if port is not None and re.fullmatch(r"[0-9]{1,5}", port):
+        name = re.sub(r":[0-9]+\Z", "", host)
+        host = name if port == {"http": "80", "https": "443"}[scheme] else f"{name}:{port}"
+    return Urls(f"{scheme}://{host}", scope.prefix)
+
+
+def _first(value: str | None) -> str | None:
+    return None if value is None else value.partition(",")[0].strip() or None

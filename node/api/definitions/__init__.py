@@ -1,0 +1,52 @@
+"""Every resource type that is served: the one place where fields, links, actions and rights are written down."""
+
+from typing import Any
+
+from node.api.definition import Definition, define
+from node.api.definitions.cluster import CLUSTER, CLUSTER_MEMBER, DOCTOR_REPORT, LEAVE_INPUT
+from node.api.definitions.containers import CONTAINER, INSTANCE, INSTANCE_STOP
+from node.api.definitions.endpoints import PUBLIC_ENDPOINT
+from node.api.definitions.hosts import HOST
+from node.api.definitions.keys import API_KEY, REGISTRATION_TOKEN
+from node.api.definitions.launch import LAUNCH_CONFIG, LOG_CONFIG, RESTART_POLICY
+from node.api.definitions.projects import PROJECT
+from node.api.definitions.services import SERVICE, SERVICE_EXPOSE_MAP
+from node.api.definitions.stacks import STACK
+
+SCHEMA = Definition(
+    id="schema",
+    plural="schemas",
+    fields={
+        "collectionActions": define("map[json]", "c"),
+        "collectionFields": define("map[json]", "c"),
+        "collectionFilters": define("map[json]", "c"),
+        "collectionMethods": define("array[string]", "c"),
+        "includeableLinks": define("array[string]", "c"),
+        "pluralName": define("string", "c", is_filter=False),
+        "resourceActions": define("map[json]", "c"),
+        "resourceFields": define("map[json]", "c"),
+        "resourceMethods": define("array[string]", "c"),
+    },
+    acl={"admin": "r", "project": "r"},
+)
+
+DEFINITIONS: tuple[Definition, ...] = (
+    SCHEMA, LOG_CONFIG, RESTART_POLICY, PUBLIC_ENDPOINT, API_KEY, CONTAINER, INSTANCE_STOP, PROJECT, LAUNCH_CONFIG,
+    STACK, HOST, INSTANCE, SERVICE, SERVICE_EXPOSE_MAP, REGISTRATION_TOKEN, CLUSTER, CLUSTER_MEMBER, LEAVE_INPUT,
+    DOCTOR_REPORT,
+)  # fmt: skip
+
+BY_ID = {definition.id: definition for definition in DEFINITIONS}
+BY_PATH = {
+    **{definition.id.lower(): definition for definition in DEFINITIONS},
+    **{definition.plural.lower(): definition for definition in DEFINITIONS},
+}
+"""By the name in a path, singular or plural, lower case."""
+
+LINKED_ONLY = {"agents": "agent", "auditLogs": "auditLog", "certificates": "certificate"}
+"""Links that a project has always shown although there is nothing of that type here: they lead to empty lists."""
+
+
+def definition_of_row(row: Any, asked: Definition) -> Definition:
+    """The type under which a row shows: a base type's rows show as what they are."""
+    return CONTAINER if asked.is_base else asked

@@ -1,0 +1,247 @@
+"""Containers, and `instance`, the base type under which lists show them.
+
+A container's state is derived: from what is wanted of it and what its host's agent last saw.
+"""
+
+from node.api.call import Call
+from node.api.definition import Action, Creation, Definition, Input, Link, Values, define, read_only
+from node.api.definitions.common import (
+    CONTAINER_STATES,
+    LEAVING,
+    account_of,
+    common_fields,
+    common_values,
+    find_in,
+    may_see_owned,
+    rows_of,
+    text_or_keep,
+)
+from node.api.definitions.launch import CONFIG_FIELDS, launch_of, launch_values
+from node.api.definitions.stacks import environment_for_new
+from node.api.errors import ApiError
+from node.api.ids import format_id
+from node.commands import AnyCommand, CreateContainer, RestartContainer, SetContainerDesired, UpdateContainer
+from node.model import Container, Host, Service
+
+START_ONCE = "io.rancher.container.start_once"
+
+_RUNNING = {"none": "creating", "pulling": "creating", "gone": "creating", "created": "starting"}
+_STOPPED = {"none": "creating", "pulling": "creating", "running": "stopping"}
+
+
+def container_state(row: Container) -> str:
+    """Return the state of API.md 3 that the row is in."""
+    seen = row.seen.status
+    if row.removed is not None:
+        return "removed"
+    if row.desired == "removed":
+        return "stopping" if seen == "running" else "removing"
+    if row.host_id is None:
+        return "requested"
+    if seen == "error":
+        return "error"
+    if row.desired == "stopped":
+        return _STOPPED.get(seen, "stopped")
+    if seen in ("running", "exited"):
+        return _state_of_started(row)
+    return _RUNNING[seen]
+
+
+def _state_of_started(row: Container) -> str:
+    is_due = row.seen.starts <= row.restarts_wanted
+    if row.seen.status == "running":
+        return "restarting" if is_due else "running"
+    # A service's container that ended is started again unless it was to run once; a stand-alone one has its own policy.
+    ends_for_good = row.service_id is None or row.launch.labels.get(START_ONCE) == "true"
+    return "stopped" if ends_for_good and not is_due else "starting"
+
+
+def _message(row: Container, state: str) -> str | None:
+    if state == "requested":
+        return row.message
+    if row.seen.message:
+        return row.seen.message
+    if row.seen.status == "pulling" and state == "creating":
+        return "Pulling image"
+    if row.seen.status == "exited" and row.desired == "running" and row.seen.exit_code is not None:
+        return f"Exited with code {row.seen.exit_code}"
+    return None
+
+
+def _values(call: Call, row: Container) -> Values:
+    state = container_state(row)
+    values = common_values(
+        row,
+        kind="container",
+        owner=row.environment_id,
+        state=state,
+        message=_message(row, state),
+        failed=state == "error",
+    )
+    return {
+        **launch_values(row.launch),
+        **values,
+        "createIndex": row.create_index or None,
+        "deploymentUnitUuid": row.deployment_unit or None,
+        "externalId": row.seen.external_id,
+        "firstRunning": None,
+        "hostId": format_id("host", row.host_id),
+        "nativeContainer": False,
+        "primaryIpAddress": row.address,
+        "startCount": row.seen.starts,
+    }
+
+
+def _create(call: Call, data: Input) -> Creation:
+    if not data.get("name"):
+        raise ApiError("MissingRequired", "a container needs a name", field="name")
+    return Creation(
+        CreateContainer(
+            uuid=call.draw_uuid(),
+            environment_id=environment_for_new(call),
+            name=data["name"],
+            launch=launch_of(data),
+            description=data.get("description"),
+            start=data["startOnCreate"],
+        )
+    )
+
+
+def _update(call: Call, row: Container, data: Input) -> UpdateContainer:
+    if data.get("name") not in (None, row.name):
+        raise ApiError("InvalidOption", "a container keeps its name for life: it is Docker's name too", field="name")
+    return UpdateContainer(id=row.id, description=text_or_keep(data, "description"))
+
+
+def _remove(call: Call, row: Container, data: Input | None = None) -> SetContainerDesired:
+    return SetContainerDesired(id=row.id, desired="removed", why="removed by a person")
+
+
+def _stop(call: Call, row: Container, data: Input) -> AnyCommand:
+    if data.get("remove"):
+        return _remove(call, row)
+    return SetContainerDesired(id=row.id, desired="stopped", why="stopped by a person")
+
+
+def _start(call: Call, row: Container, data: Input) -> SetContainerDesired:
+    return SetContainerDesired(id=row.id, desired="running", why="started by a person")
+
+
+def _host(call: Call, row: Container) -> list[Host]:
+    host = None if row.host_id is None else call.state.hosts.get(row.host_id)
+    return [] if host is None else [host]
+
+
+def _services(call: Call, row: Container) -> list[Service]:
+    service = None if row.service_id is None else call.state.services.get(row.service_id)
+    return [] if service is None else [service]
+
+
+def _maps(call: Call, row: Container) -> list[Container]:
+    return [] if row.service_id is None else [row]
+
+
+_SETTLED = frozenset({"running", "stopped", "error"})
+_KEPT = frozenset(CONTAINER_STATES) - LEAVING
+_SOCKETS = "logs, exec and proxies are not built yet"
+_HEALTH = "health checks are not built yet"
+
+_COMMON = common_fields(CONTAINER_STATES)
+_LINKS = (
+    Link("account", "project", account_of),
+    Link("hosts", "host", _host, many=True),
+    Link("serviceExposeMaps", "serviceExposeMap", _maps, many=True),
+    Link("services", "service", _services, many=True),
+)
+_ACTIONS = (
+    Action("update", _SETTLED, output="instance", command=_update),
+    Action("start", frozenset({"stopped", "error"}), output="instance", command=_start),
+    Action(
+        "stop",
+        frozenset({"running", "starting", "restarting", "creating", "requested"}),
+        input="instanceStop",
+        output="instance",
+        command=_stop,
+    ),
+    Action(
+        "restart",
+        frozenset({"running"}),
+        output="instance",
+        command=lambda call, row, data: RestartContainer(id=row.id),
+    ),
+    Action("remove", frozenset({"stopped", "error", "requested", "creating"}), output="instance", command=_remove),
+    Action("migrate", output="instance", later="containers are not moved between hosts"),
+    Action("updatehealthy", output="instance", later=_HEALTH),
+    Action("updatereinitializing", output="instance", later=_HEALTH),
+    Action("updateunhealthy", output="instance", later=_HEALTH),
+    Action("console", input="instanceConsoleInput", output="instanceConsole", later="virtual machines are not built"),
+)
+_CONTAINER_ACTIONS = (
+    Action("logs", input="containerLogs", output="hostAccess", later=_SOCKETS),
+    Action("execute", input="containerExec", output="hostAccess", later=_SOCKETS),
+    Action("proxy", input="containerProxy", output="hostAccess", later=_SOCKETS),
+    Action("setlabels", input="setLabelsInput", output="container", later="labels are set when a container is made"),
+)
+
+CONTAINER = Definition(
+    id="container",
+    plural="containers",
+    fields={
+        **_COMMON,
+        **CONFIG_FIELDS,
+        "createIndex": define("int", "N", max_length=255),
+        "deploymentUnitUuid": define("string", "N", max_length=128),
+        "externalId": define("string", "N", max_length=128),
+        "firstRunning": define("date", "N", max_length=255),
+        "healthState": define(
+            "enum",
+            "N",
+            max_length=128,
+            options=("healthy", "unhealthy", "updating-healthy", "updating-unhealthy", "initializing"),
+        ),
+        "hostId": define("reference[host]", "N"),
+        "nativeContainer": define("boolean", max_length=255),
+        "primaryIpAddress": define("string"),
+        "startCount": define("int", "N", max_length=255),
+        "systemContainer": define("enum", "N", max_length=128, options=("NetworkAgent", "LoadBalancerAgent")),
+    },
+    links=_LINKS,
+    actions=(*_ACTIONS, *_CONTAINER_ACTIONS),
+    acl={"admin": "crud", "project": "crud"},
+    rows=rows_of("containers"),
+    find=find_in("containers"),
+    may_see=may_see_owned,
+    values=_values,
+    create=_create,
+    update=_update,
+    delete=_remove,
+    delete_states=_KEPT,
+)
+
+INSTANCE = Definition(
+    id="instance",
+    plural="instances",
+    fields={
+        **read_only(_COMMON),
+        "externalId": define("string", "N", max_length=128),
+        "hostId": define("reference[host]", "N"),
+    },
+    links=_LINKS,
+    actions=_ACTIONS,
+    acl={"admin": "r", "project": "r"},
+    rows=rows_of("containers"),
+    find=find_in("containers"),
+    may_see=may_see_owned,
+    values=_values,
+    is_base=True,
+)
+
+INSTANCE_STOP = Definition(
+    id="instanceStop",
+    plural="instanceStops",
+    fields={
+        "remove": define("boolean", "c"),
+        "timeout": define("int", "c", later="a container gets 10 seconds to stop"),
+    },
+    acl={"admin": "c", "project": "c"},
+)

@@ -1,0 +1,152 @@
+"""API keys and registration tokens: what is drawn here is shown once, and only hashes go into the state."""
+
+import hashlib
+from collections.abc import Callable
+
+from node.api.call import Call
+from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
+from node.api.definitions.common import (
+    CREDENTIAL_STATES,
+    account_of,
+    common_fields,
+    common_values,
+    find_in,
+    may_see_owned,
+    rows_of,
+    text_or_keep,
+)
+from node.api.definitions.stacks import environment_for_new
+from node.api.ids import format_id
+from node.auth.keys import new_api_key
+from node.commands import AnyCommand, CreateApiKey, CreateToken, SetTokenState, UpdateApiKey
+from node.model import ApiKey, JoinToken, host_of_node
+from protocol.tokens import new_join_token, render_token, token_secret_hash
+
+_LOOPBACK = ("http://localhost", "http://127.", "http://[::1]")
+
+
+def _key_values(call: Call, row: ApiKey) -> Values:
+    values = common_values(row, kind="apiKey", owner=row.environment_id, state=row.state)
+    return {**values, "publicValue": row.public, "secretValue": None}
+
+
+def _create_key(call: Call, data: Input) -> Creation:
+    """Outside of any environment an administrator makes an administrator's key, unless accountId names one."""
+    key = new_api_key(call.rng)
+    command = CreateApiKey(
+        uuid=call.draw_uuid(),
+        environment_id=call.scope if call.scope is not None else data.get("accountId"),
+        name=data.get("name"),
+        description=data.get("description"),
+        public=key.access,
+        secret_hash=key.stored,
+    )
+    return Creation(command, {"secretValue": key.secret})
+
+
+def _update_key(call: Call, row: ApiKey, data: Input) -> UpdateApiKey:
+    return UpdateApiKey(id=row.id, name=data.get("name"), description=text_or_keep(data, "description"))
+
+
+def _remove_key(call: Call, row: ApiKey, data: Input | None = None) -> UpdateApiKey:
+    return UpdateApiKey(id=row.id, state="removed")
+
+
+def _token_values(call: Call, row: JoinToken) -> Values:
+    values = common_values(row, kind="registrationToken", owner=row.environment_id, state=row.state)
+    return {**values, "command": None, "image": None, "registrationUrl": None, "token": None}
+
+
+def _create_token(call: Call, data: Input) -> Creation:
+    environment_id = environment_for_new(call) if data.get("accountId") is None else int(data["accountId"])
+    name = format_id("project", environment_id) or ""
+    token = new_join_token(name, hashlib.sha256(call.state.cluster.ca).digest(), call.rng)
+    command = CreateToken(
+        uuid=call.draw_uuid(),
+        environment_id=environment_id,
+        token_id=token.token_id,
+        secret_hash=token_secret_hash(token.secret),
+    )
+    text = render_token(token)
+    return Creation(command, {"token": text, "command": f"node join {url_of_this_node(call)} --token {text}"})
+
+
+def url_of_this_node(call: Call) -> str:
+    """Where another host reaches this node's API: as the client did, unless the client is on this very host."""
+    if not call.caller.is_local and not call.urls.base.startswith(_LOOPBACK):
+        return call.urls.base
+    host = host_of_node(call.state, call.consensus.node)
+    return call.urls.base if host is None else f"http://{host.address}:{host.api_port}"
+
+
+def _set_token(state: str) -> Callable[[Call, JoinToken, Input], AnyCommand]:
+    def command(call: Call, row: JoinToken, data: Input) -> SetTokenState:
+        return SetTokenState(id=row.id, state=state)  # type: ignore[arg-type]
+
+    return command
+
+
+_ACTIVE = frozenset({"active"})
+_INACTIVE = frozenset({"inactive"})
+_ACCOUNT = define("reference[account]", "cN", max_length=255, admin_create=True)
+
+API_KEY = Definition(
+    id="apiKey",
+    plural="apiKeys",
+    fields={
+        **common_fields(CREDENTIAL_STATES),
+        "accountId": _ACCOUNT,
+        "publicValue": define("string", "N", max_length=4096),
+        "secretValue": define("password", "N", max_length=4096, is_once=True),
+    },
+    links=(Link("account", "project", account_of),),
+    actions=(
+        Action("update", _ACTIVE | _INACTIVE, output="credential", command=_update_key),
+        Action(
+            "activate",
+            _INACTIVE,
+            output="credential",
+            command=lambda call, row, data: UpdateApiKey(id=row.id, state="active"),
+        ),
+        Action(
+            "deactivate",
+            _ACTIVE,
+            output="credential",
+            command=lambda call, row, data: UpdateApiKey(id=row.id, state="inactive"),
+        ),
+        Action("remove", _INACTIVE, output="credential", command=_remove_key),
+    ),
+    acl={"admin": "crud", "project": "crud"},
+    rows=rows_of("api_keys"),
+    find=find_in("api_keys"),
+    may_see=may_see_owned,
+    values=_key_values,
+    create=_create_key,
+    update=_update_key,
+    delete=_remove_key,
+)
+
+REGISTRATION_TOKEN = Definition(
+    id="registrationToken",
+    plural="registrationTokens",
+    fields={
+        **common_fields(CREDENTIAL_STATES, writable=""),
+        "accountId": _ACCOUNT,
+        "command": define("string", is_once=True, is_filter=False),
+        "image": define("string", is_filter=False),
+        "registrationUrl": define("string", is_filter=False),
+        "token": define("string", is_once=True, is_filter=False),
+    },
+    links=(Link("account", "project", account_of),),
+    actions=(
+        Action("activate", _INACTIVE, output="credential", command=_set_token("active")),
+        Action("deactivate", _ACTIVE, output="credential", command=_set_token("inactive")),
+        Action("remove", _INACTIVE, output="credential", command=_set_token("removed")),
+    ),
+    acl={"admin": "cr", "project": "cr"},
+    rows=rows_of("tokens"),
+    find=find_in("tokens"),
+    may_see=may_see_owned,
+    values=_token_values,
+    create=_create_token,
+)

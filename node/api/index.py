@@ -1,0 +1,44 @@
+"""Rows of one state by what they belong to, worked out at most once per state."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from node.model import Container, Service, State, Table
+
+
+class Index:
+    """Lookups into one immutable state; keep it as long as the state is the newest."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._sorted: dict[Table, list[Any]] = {}
+
+    def rows(self, table: Table) -> Sequence[Any]:
+        """All rows of a table in the order of their ids."""
+        if table not in self._sorted:
+            self._sorted[table] = [row for _, row in sorted(getattr(self.state, table).items())]
+        return self._sorted[table]
+
+    @cached_property
+    def containers_of_service(self) -> Mapping[int, Sequence[Container]]:
+        found: dict[int, list[Container]] = {}
+        for row in self.rows("containers"):
+            if row.service_id is not None:
+                found.setdefault(row.service_id, []).append(row)
+        return found
+
+    @cached_property
+    def containers_of_host(self) -> Mapping[int, Sequence[Container]]:
+        found: dict[int, list[Container]] = {}
+        for row in self.rows("containers"):
+            if row.host_id is not None:
+                found.setdefault(row.host_id, []).append(row)
+        return found
+
+    @cached_property
+    def services_of_stack(self) -> Mapping[int, Sequence[Service]]:
+        found: dict[int, list[Service]] = {}
+        for row in self.rows("services"):
+            found.setdefault(row.stack_id, []).append(row)
+        return found
