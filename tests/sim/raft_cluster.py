@@ -16,9 +16,13 @@ from zlib import crc32
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
+    NOBODY,
+    Config,
     Entry,
+    EntryKind,
     RaftMessage,
     VoteReply,
+    decode_config,
     decode_message,
     encode_message,
 )
@@ -69,6 +73,13 @@ class Disk:
             entries = tuple(e for e in entries if e.index > output.compact_to)
         meta = self.snapshot.meta if self.snapshot else None
         self.saved = SavedState(output.hard or self.saved.hard, meta, entries + output.append)
+
+    def config(self) -> Config:
+        """Return the latest configuration that is written here."""
+        for entry in reversed(self.saved.entries):
+            if entry.kind is EntryKind.CONFIG:
+                return decode_config(entry.data)
+        return self.saved.snapshot.config if self.saved.snapshot else NOBODY
 
     def holds(self, index: Index, term: Term) -> bool:
         if self.saved.snapshot is not None and self.saved.snapshot.index >= index:
@@ -128,6 +139,11 @@ class Checker:
             known = self._written.setdefault((entry.index, entry.term), (entry, prev_term or Term(0)))
             same = prev_term is None or known == (entry, prev_term)
             self.require(same, f"log matching: {member.name[0]} holds another entry {entry.index} of {entry.term}")
+
+    def check_config(self, member: Member) -> None:
+        """4.1: the latest configuration in the log is in force, also after entries were dropped."""
+        assert member.raft is not None
+        self.require(member.raft.config == member.disk.config(), f"{member.name[0]} follows another configuration")
 
     def check_send(self, sender: NodeId, receiver: NodeId, message: RaftMessage) -> None:
         """One vote a term, whatever crashes came between."""
@@ -306,6 +322,8 @@ class Cluster:
             return
         self.check.check_write(member, output)
         member.disk.write(output)
+        if has_written:
+            self.check.check_config(member)
         if has_written and self._crashes(member, "before send", self.faults.crash_before_send):
             return
         for envelope in output.send:
