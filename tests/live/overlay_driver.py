@@ -10,6 +10,7 @@ import trio
 
 from node.overlay import Overlay
 from node.plan.overlay_model import OverlayConfig
+from tests.node.overlay.contract import check_contract
 
 
 async def main() -> None:
@@ -24,6 +25,9 @@ async def main() -> None:
             report = await overlay.inspect()
         case "probe":
             report = await overlay.probe("10.42.0.0/16", 51820)
+        case "contract":
+            config = msgspec.json.decode(sys.stdin.buffer.read(), type=OverlayConfig)
+            report = await check_contract(overlay, config)
         case "watch":
             report = await wakes(overlay)
         case step:

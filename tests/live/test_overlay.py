@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -148,6 +149,25 @@ def test_containers_reach_the_outside_with_the_address_of_their_host(lab: Lab) -
     assert not lab.leaks()
 
 
+def test_published_port_answers_from_outside_and_from_other_hosts(lab: Lab) -> None:
+    one, two = lab.hosts
+    lab.up()
+    publish = (
+        f"-t nat -A PREROUTING -p tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to {two.container_address}"
+    )
+    admit = f"-A FORWARD -d {two.container_address} -o corral0 -p tcp --dport 8080 -j ACCEPT"
+    for rule in (publish, admit):
+        two.run("iptables", *rule.split())
+    for client, address, source in (
+        (lab.switch, two.underlay, "192.0.2.254"),
+        (one, two.underlay, one.underlay),
+        (one.container, two.underlay, one.underlay),
+        (one.container, two.gateway, one.container_address),
+    ):
+        assert exchange(client, two.container, address, 8080, 100_000) == (source, 100_000)
+    assert not lab.leaks()
+
+
 def test_forged_overlay_packet_is_dropped_when_it_comes_over_the_underlay(lab: Lab) -> None:
     one, two = lab.hosts
     lab.up()
@@ -250,6 +270,8 @@ def test_tunnel_returns_when_its_process_was_killed(wireguard_lab: Lab) -> None:
         pytest.skip("the kernel has WireGuard")
     one.run("pkill", "-KILL", "--ns", str(one.pid), "--nslist", "net", "wireguard-go")
     assert until(lambda: one.inspect().kind is None)
+    assert refusals(one.container, two.container_address) == [1001]
+    assert not wireguard_lab.leaks()
     one.apply(wireguard_lab.config(one))
     assert until(lambda: ping(one.container, two.container_address, 1) == [62])
 
@@ -273,6 +295,16 @@ def test_foreign_route_stays_and_is_reported_when_it_holds_the_range(lab: Lab) -
     assert any(two.subnet in warning for warning in report.warnings)
     assert "via 192.0.2.254" in one.ip(f"route show {two.subnet}")
     assert [conflict.network for conflict in one.probe().conflicts if conflict.link == "eth0"] == [two.subnet]
+
+
+@pytest.mark.parametrize("mode", ["wireguard", "vxlan"])
+def test_overlay_keeps_the_contract(mode: Mode) -> None:
+    lab = Lab(mode, 3)
+    try:
+        one = lab.hosts[0]
+        one.drive("contract", msgspec.json.encode(lab.config(one)).decode())
+    finally:
+        lab.close()
 
 
 @pytest.mark.parametrize("change", ["ip link add b0 type bridge", "nft add table inet other"])
