@@ -166,9 +166,10 @@ class Prober:
         return [(helper, PingRequest(probe.seq, probe.target)) for helper in helpers]
 
     def _fail(self, probe: _Probe) -> NodeId:
-        # Helpers that could be heard clear us: then it is the target that does not answer.
-        missing = max(0, probe.asked) - len(probe.nacks)
-        self._health.worsen(missing if probe.asked > 0 else 1)
+        # Lifeguard counts missing nacks. Here each nack that came outweighs one that is missing: it shows that we hear,
+        # and in a split down the middle half of the helpers are silent through no fault of ours.
+        came, missing = len(probe.nacks), max(0, probe.asked) - len(probe.nacks)
+        self._health.worsen(max(0, missing - came) if probe.asked > 0 else 1)
         self._probe = None
         return probe.target
 

@@ -133,6 +133,20 @@ def test_short_pause_costs_a_host_nothing(seed: int) -> None:
     assert cluster.deaths() == []
 
 
+@pytest.mark.parametrize("seed", [34, 35])
+def test_starved_hosts_bury_nobody_who_is_well(seed: int) -> None:
+    cluster = settled(8, seed)
+    starved = cluster.hosts[:2]
+    for _ in range(8):
+        for host in starved:
+            cluster.pause(host)
+        cluster.run(2.5)
+        for host in starved:
+            cluster.resume(host)
+        cluster.run(0.1)
+    assert {node for _, _, node in cluster.deaths()} <= {host.node for host in starved}
+
+
 @pytest.mark.parametrize("after", [0.5, 15.0])
 def test_restarted_host_goes_on_under_its_identity_at_another_address(after: float) -> None:
     cluster = settled(4, seed=22)

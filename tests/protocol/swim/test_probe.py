@@ -110,11 +110,11 @@ def test_answer_through_a_helper_counts() -> None:
     assert prober.handle_timer(prober.wake_at())[1] is None
 
 
-def test_failed_probe_worsens_our_health_by_the_nacks_that_are_missing() -> None:
-    for nacks in range(4):
+def test_failed_probe_worsens_our_health_by_what_missing_nacks_outweigh() -> None:
+    for nacks, worse in enumerate((3, 1, 0, 0)):
         prober, _, health = prober_with(B, C, D, E)
         assert fail(prober, nacks) is not None
-        assert health.score == 3 - nacks
+        assert health.score == worse
 
 
 def test_failed_probe_without_helpers_worsens_our_health_by_one() -> None:
