@@ -19,7 +19,7 @@ class AnyOverlay(Protocol):
 
 
 async def check_contract(overlay: AnyOverlay, config: OverlayConfig) -> None:
-    """Put an overlay through its life on a host that has the underlay address and nothing of ours; two peers or more."""
+    """Put an overlay through its life on a host that has the underlay address and nothing of ours; for two peers."""
     assert (await overlay.inspect()).kind is None
     findings = await overlay.probe(config.network, config.listen_port)
     assert config.underlay_address in [underlay.address for underlay in findings.underlays]
