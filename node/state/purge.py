@@ -1,7 +1,7 @@
 """Dropping rows that were removed long enough ago, never one that another row still refers to."""
 
 from node.commands import PurgeRows
-from node.model import Done, Table
+from node.model import Done, State, Table
 from node.state.txn import TABLES, Refusal, Txn
 
 CHILDREN_FIRST: tuple[Table, ...] = (
@@ -40,9 +40,9 @@ def _purge_table(txn: Txn, table: Table, ids: list[int]) -> int:
     return sum(row_id not in used for row_id in ripe)
 
 
-def referred_to(txn: Txn, table: Table) -> set[int | None]:
+def referred_to(tables: Txn | State, table: Table) -> set[int | None]:
     """Ids of `table` that rows of other tables mention."""
-    containers, services = txn.containers.values(), txn.services.values()
+    containers, services = tables.containers.values(), tables.services.values()
     match table:
         case "services":
             return {row.service_id for row in containers}
@@ -51,8 +51,8 @@ def referred_to(txn: Txn, table: Table) -> set[int | None]:
         case "hosts":
             return {row.host_id for row in containers}
         case "environments":
-            tables = (containers, services, txn.stacks.values(), txn.hosts.values())
-            keys = (txn.tokens.values(), txn.api_keys.values())
-            return {row.environment_id for rows in (*tables, *keys) for row in rows}
+            work = (containers, services, tables.stacks.values(), tables.hosts.values())
+            keys = (tables.tokens.values(), tables.api_keys.values())
+            return {row.environment_id for rows in (*work, *keys) for row in rows}
         case _:
             return set()

@@ -24,7 +24,7 @@ class Taken:
         self.addresses: dict[int, dict[str, Container]] = defaultdict(dict)
         """Host → address → container."""
         self.newest_address: dict[int, tuple[int, int]] = {}
-        """Host → (container id, offset of its address): where the search for the next address starts."""
+        """Host → (container id, its address as a number): where the search for the next address starts."""
         self.by_service: dict[int, dict[int, Container]] = defaultdict(dict)
         """Service → id → container."""
         self.on_host: dict[int, int] = defaultdict(int)

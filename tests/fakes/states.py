@@ -1,6 +1,7 @@
 """States for tests: a cluster grown by commands, as in life, with an agent that always succeeds."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -73,7 +74,7 @@ def with_stack(state: State, name: str = "shop") -> State:
     return done(state, CreateStack(uuid=f"stack-{name}", environment_id=DEFAULT_ENVIRONMENT_ID, name=name))
 
 
-def with_service(state: State, name: str = "web", *, stack_id: int = 1, **fields: object) -> State:
+def with_service(state: State, name: str = "web", *, stack_id: int = 1, **fields: Any) -> State:
     """Add an activated service of nginx to a stack."""
     command = CreateService(
         uuid=f"service-{stack_id}-{name}", stack_id=stack_id, name=name, launch=launch(), start_on_create=True
