@@ -33,6 +33,7 @@ INLINE_FRAME_BYTES = 64 << 10
 """Larger frames are decoded in a thread: the loop answers questions meanwhile."""
 
 REPLY_TIMEOUT = 5.0
+RETRY_INTERVAL = 1.0
 
 logger = logging.getLogger("corral.dns")
 
@@ -56,7 +57,12 @@ class ControlPort:
         """Accept connections on `listener` for ever."""
         async with trio.open_nursery() as nursery:
             while True:
-                accepted, _ = await listener.accept()
+                try:
+                    accepted, _ = await listener.accept()
+                except OSError as failed:
+                    logger.warning("cannot accept a control connection, waiting a second: %s", failed)
+                    await trio.sleep(RETRY_INTERVAL)
+                    continue
                 nursery.start_soon(self._serve, trio.SocketStream(accepted))
 
     async def _serve(self, stream: trio.SocketStream) -> None:

@@ -114,8 +114,11 @@ class Responder:
             return None if received is None else foreign.hand_on(query, received, limit)
         except wire.MalformedError:
             return None
+        except Exception:
+            self._log_failure(query.question)
+            return None
 
     def _log_failure(self, message: bytes) -> None:
         self.counts["failed"] += 1
         if self.counts["failed"] <= MAX_LOGGED_FAILURES:
-            logger.exception("no reply to the message %s: please report this", message[:600].hex())
+            logger.exception("no reply to the message or question %s: please report this", message[:600].hex())

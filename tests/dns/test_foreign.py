@@ -1,7 +1,11 @@
 """The rules of dns.foreign: what goes out, what is believed, how it is handed on."""
 
+from functools import partial
+
 import pytest
 from dnslib import CNAME, RR, A, DNSRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dns import foreign, wire
 from dns.answer import Chase, answer_query
@@ -84,3 +88,16 @@ def test_chase_without_answer_fails_but_keeps_the_alias() -> None:
     assert isinstance(chase, Chase)
     record = read(foreign.answer_chase(chase, None, 512))
     assert (record.header.rcode, len(record.rr)) == (wire.SERVFAIL, 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rest=st.binary(max_size=700), count=st.integers(0, 40))
+def test_any_bytes_from_outside_are_handed_on_or_refused(rest: bytes, count: int) -> None:
+    query = query_of(ask("example.com"))
+    chase = Chase(query, "example.com", b"", 0)
+    received = wire.HEADER.pack(1, wire.QR, 1, count, 0, 0) + query.question + rest
+    for make_reply in (partial(foreign.hand_on, query), partial(foreign.answer_chase, chase)):
+        try:
+            assert len(make_reply(received, 512)) <= 512
+        except wire.MalformedError:
+            pass
