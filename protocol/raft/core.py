@@ -285,8 +285,7 @@ class Raft:
     def _become_pre_candidate(self, now: float) -> None:
         # 9.6: ask first, so that a member that cannot win does not raise the term of those that have a leader.
         self.role, self.leader, self._votes = Role.PRE_CANDIDATE, None, {self.me}
-        # Asking again is cheap and disturbs nobody; others may have had a little left to wait.
-        self.wake_at = now + self._timing.election_timeout / 2 + self._rng.random() * self._timing.election_spread
+        self._reset_campaign(now)
         self._ask_voters(PreVoteRequest(Term(self.term + 1), self.last_index, self._log.last_term))
         if has_quorum(self.config, self._votes):
             self._become_candidate(now)
@@ -296,7 +295,7 @@ class Raft:
         # crash in between vote twice.
         self._hard = HardState(Term(self.term + 1), self.me)
         self.role, self._votes = Role.CANDIDATE, {self.me}
-        self._reset_election(now)
+        self._reset_campaign(now)
         self._ask_voters(VoteRequest(self.term, self.last_index, self._log.last_term))
         if has_quorum(self.config, self._votes):
             self._become_leader(now)
@@ -316,6 +315,10 @@ class Raft:
 
     def _reset_election(self, now: float) -> None:
         self.wake_at = now + self._timing.election_timeout + self._rng.random() * self._timing.election_spread
+
+    def _reset_campaign(self, now: float) -> None:
+        # Asking anew begins with a question that disturbs nobody, so it need not wait as long as a follower does.
+        self.wake_at = now + self._timing.election_timeout / 2 + self._rng.random() * self._timing.election_spread
 
     def _may_campaign(self) -> bool:
         # 4.2.2: a voter whose removal is not known to be committed may still be needed to commit it.
@@ -353,6 +356,10 @@ class Raft:
 
     def _count_vote(self, sender: NodeId, reply: VoteReply, now: float) -> None:
         if not reply.granted:
+            if self.role is Role.CANDIDATE and not reply.pre and reply.term == self.term:
+                # 3.4: the vote is split, or lost. If the others do not suffice, do not wait long to ask anew.
+                quarter = self._timing.election_timeout / 4
+                self.wake_at = min(self.wake_at, now + quarter * (1 + self._rng.random()))
             return
         if reply.pre and self.role is Role.PRE_CANDIDATE and reply.term == self.term + 1:
             self._votes.add(sender)

@@ -4,9 +4,15 @@ CORRAL_RAFT_SEEDS=0-5000 runs those seeds instead of the usual few.
 """
 
 import os
+from functools import partial
+from random import Random
 
 import pytest
 
+from protocol.raft.core import Raft
+from protocol.raft.messages import Config, make_config
+from protocol.raft.vocabulary import Limits, Timing, bootstrap
+from tests.sim.raft_cluster import Cluster, node_id
 from tests.sim.raft_story import Story
 
 FIRST, _, LAST = os.environ.get("CORRAL_RAFT_SEEDS", "0-100").partition("-")
@@ -22,3 +28,49 @@ def test_group_lives_the_same_life_from_the_same_seed() -> None:
     first.run()
     second.run()
     assert first.cluster.trace == second.cluster.trace
+
+
+def propose_config(config: Config, now: float, raft: Raft) -> None:
+    raft.propose_config(config, now)
+
+
+def make_three_voters(seed: int) -> Cluster:
+    """Return three voters under the default timing, ten seconds after the first of them started alone."""
+    cluster = Cluster(seed, Random(seed), Timing(), Limits())
+    for letter in "abc":
+        name = node_id(letter)
+        cluster.add_host(name, bootstrap(name) if letter == "a" else None)
+    a, b, c = cluster.members
+    steps = [make_config([a], [b, c]), make_config([a, b], [c]), make_config([a, b, c])]
+    for second, config in enumerate(steps, 1):
+        cluster.run_until(float(second))
+        cluster.act_on(a, partial(propose_config, config, cluster.now))
+    cluster.run_until(10.0)
+    return cluster
+
+
+def seconds_until_a_write(cluster: Cluster) -> float:
+    start, acknowledged = cluster.now, len(cluster.acknowledged)
+
+    def propose() -> None:
+        for name in list(cluster.members):
+            cluster.propose(name)
+        cluster.at(cluster.now + 0.01, propose)
+
+    propose()
+    cluster.run_until(start + 30.0, lambda: len(cluster.acknowledged) > acknowledged)
+    return cluster.now - start
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_group_writes_again_soon_after_the_links_to_its_leader_broke(seed: int) -> None:
+    cluster = make_three_voters(seed)
+    cluster.kill(node_id("a"), is_noticed=True)
+    assert seconds_until_a_write(cluster) < 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_group_writes_again_within_two_seconds_after_its_leader_fell_silent(seed: int) -> None:
+    cluster = make_three_voters(seed)
+    cluster.kill(node_id("a"), is_noticed=False)
+    assert seconds_until_a_write(cluster) < 2.0

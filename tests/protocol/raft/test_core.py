@@ -1,112 +1,48 @@
-"""The rules of the core, each by the section of Ongaro's dissertation that states it."""
+"""Elections and replication, each rule by the section of Ongaro's dissertation that states it."""
 
 from random import Random
 
 import pytest
 
-from protocol.ids import Index, NodeId, Term
+from protocol.ids import Index, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
     AppendReply,
     AppendRequest,
-    Config,
     Entry,
     EntryKind,
     PreVoteRequest,
-    RaftMessage,
-    SnapshotChunk,
-    SnapshotMeta,
-    SnapshotReply,
     VoteReply,
     VoteRequest,
-    encode_config,
     make_config,
 )
-from protocol.raft.snapshots import OutgoingSnapshot
 from protocol.raft.vocabulary import (
-    DEFAULT_LIMITS,
-    ConfigChanged,
-    ConfigInFlight,
-    ConfigRefused,
     HardState,
     LeaderChanged,
     Limits,
     NotLeader,
-    Output,
     ProgressState,
     ProposalsFull,
     Role,
     SavedState,
-    Snapshot,
-    Timing,
     bootstrap,
 )
-
-A, B, C, D = (NodeId(letter * 32) for letter in "abcd")
-ABC = make_config([A, B, C])
-TIMING = Timing()
-
-
-def make_entries(*terms: int, config: Config = ABC) -> tuple[Entry, ...]:
-    """Return a log of entries of these terms, the first of which is `config`."""
-    first = Entry(Index(1), Term(terms[0]), EntryKind.CONFIG, encode_config(config))
-    return (first, *(command(index, term) for index, term in enumerate(terms[1:], 2)))
-
-
-def command(index: int, term: int, text: bytes = b"x") -> Entry:
-    return Entry(Index(index), Term(term), EntryKind.COMMAND, text)
-
-
-def make_raft(
-    *terms: int, me: NodeId = A, vote: NodeId | None = None, config: Config = ABC, limits: Limits = DEFAULT_LIMITS
-) -> Raft:
-    log = make_entries(*terms, config=config)
-    saved = SavedState(HardState(log[-1].term, vote), None, log)
-    return Raft(me, saved=saved, rng=Random(1), now=0.0, timing=TIMING, limits=limits)
-
-
-def make_leader(*terms: int, config: Config = ABC, limits: Limits = DEFAULT_LIMITS) -> Raft:
-    """Return A, elected at time 2.0 by everybody, with its first output taken."""
-    raft = make_raft(*terms, config=config, limits=limits)
-    raft.handle_timer(2.0)
-    for pre in (True, False):
-        for peer in config.voters:
-            raft.handle_message(peer, VoteReply(Term(terms[-1] + 1), True, pre), 2.0)
-    assert raft.is_leader
-    raft.take_output()
-    return raft
-
-
-def make_follower(*terms: int, leader: NodeId = B, now: float = 2.0) -> Raft:
-    """Return A, which heard `leader` at `now`."""
-    raft = make_raft(*terms)
-    raft.handle_message(leader, heartbeat(terms[-1], len(terms), terms[-1]), now)
-    raft.take_output()
-    return raft
-
-
-def heartbeat(term: int, prev: int, prev_term: int, commit: int = 0) -> AppendRequest:
-    return AppendRequest(Term(term), Index(prev), Term(prev_term), (), Index(commit), 1)
-
-
-def append(term: int, prev: int, prev_term: int, *entries: Entry, commit: int = 0) -> AppendRequest:
-    return AppendRequest(Term(term), Index(prev), Term(prev_term), entries, Index(commit), 1)
-
-
-def accepted(term: int, index: int, seq: int = 99) -> AppendReply:
-    return AppendReply(Term(term), True, Index(index), Index(0), Term(0), seq)
-
-
-def sent(output: Output, to: NodeId) -> list[RaftMessage]:
-    return [envelope.message for envelope in output.send if envelope.to == to]
-
-
-def commit_first(raft: Raft) -> None:
-    raft.handle_message(B, accepted(raft.term, raft.last_index), 2.0)
-    raft.take_output()
-
-
-# Elections.
+from tests.protocol.raft.members import (
+    TIMING,
+    A,
+    B,
+    C,
+    D,
+    accepted,
+    append,
+    command,
+    commit_first,
+    heartbeat,
+    make_follower,
+    make_leader,
+    make_raft,
+    sent,
+)
 
 
 def test_follower_waits_while_the_timer_has_not_passed() -> None:
@@ -389,192 +325,3 @@ def test_lost_requests_are_found_out_by_the_heartbeat() -> None:
     again = sent(raft.take_output(), B)[0]
     assert isinstance(again, AppendRequest)
     assert [entry.index for entry in again.entries] == [3]
-
-
-# Membership.
-
-
-def test_config_is_in_force_once_it_is_in_the_log_4_1() -> None:
-    raft = make_follower(1)
-    wider = make_config([A, B, C], [D])
-    entry = Entry(Index(2), Term(1), EntryKind.CONFIG, encode_config(wider))
-    raft.handle_message(B, append(1, 1, 1, entry), 2.1)
-    assert raft.config == wider
-    assert ConfigChanged(wider, Index(2), False) in raft.take_output().events
-    raft.handle_message(C, append(2, 1, 1, command(2, 2)), 9.0)
-    assert raft.config == ABC
-
-
-def test_config_waits_for_an_entry_of_the_leaders_own_term_4_1() -> None:
-    raft = make_leader(1)
-    with pytest.raises(ConfigInFlight):
-        raft.propose_config(make_config([A, B]), 2.0)
-
-
-def test_config_waits_for_the_one_before_4_1() -> None:
-    raft = make_leader(1)
-    commit_first(raft)
-    raft.propose_config(make_config([A, B, C], [D]), 2.0)
-    with pytest.raises(ConfigInFlight):
-        raft.propose_config(ABC, 2.0)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(make_config([A]), id="two voters less"),
-        pytest.param(make_config([A, B, C, D]), id="a voter that was no learner"),
-        pytest.param(make_config([]), id="nobody"),
-    ],
-)
-def test_config_refuses_more_than_one_safe_step_4_1(config: Config) -> None:
-    raft = make_leader(1)
-    commit_first(raft)
-    with pytest.raises(ConfigRefused):
-        raft.propose_config(config, 2.0)
-
-
-def test_learner_gets_a_vote_only_when_caught_up_4_2_1() -> None:
-    raft = make_leader(1, config=make_config([A, B], [C]))
-    commit_first(raft)
-    with pytest.raises(ConfigRefused, match="caught up"):
-        raft.propose_config(ABC, 2.1)
-    raft.handle_message(C, accepted(2, 2), 2.2)
-    raft.propose_config(ABC, 2.3)
-    assert raft.config == ABC
-
-
-def test_learner_that_fell_silent_is_not_caught_up_4_2_1() -> None:
-    raft = make_leader(1, config=make_config([A, B], [C]))
-    raft.handle_message(C, accepted(2, 2), 2.2)
-    assert raft.peers(2.3)[C].is_caught_up
-    assert not raft.peers(9.0)[C].is_caught_up
-
-
-def test_removed_leader_leads_until_the_change_is_committed_4_2_2() -> None:
-    raft = make_leader(1)
-    commit_first(raft)
-    index = raft.propose_config(make_config([B, C]), 2.0)
-    raft.handle_message(B, accepted(2, index), 2.0)
-    # Our own copy does not count.
-    assert raft.is_leader
-    assert raft.commit_index < index
-    raft.handle_message(C, accepted(2, index), 2.0)
-    assert raft.commit_index == index
-    assert raft.role is Role.FOLLOWER
-
-
-def test_voter_whose_removal_may_not_be_committed_still_campaigns_4_2_2() -> None:
-    raft = make_raft(1)
-    removal = Entry(Index(2), Term(1), EntryKind.CONFIG, encode_config(make_config([B, C])))
-    raft.handle_message(B, append(1, 1, 1, removal), 2.0)
-    raft.handle_timer(9.0)
-    assert sent(raft.take_output(), B)[-1] == PreVoteRequest(Term(2), Index(2), Term(1))
-    raft.handle_message(B, append(1, 2, 1, commit=2), 9.0)
-    raft.take_output()
-    raft.handle_timer(99.0)
-    assert raft.take_output().send == ()
-
-
-# Snapshots.
-
-
-def make_snapshot(index: int, term: int, config: Config = ABC) -> Snapshot:
-    return Snapshot(SnapshotMeta(Index(index), Term(term), config), b"0123456789")
-
-
-def give(raft: Raft, snapshot: Snapshot, term: int, *offsets: int) -> list[RaftMessage]:
-    outgoing = OutgoingSnapshot(snapshot)
-    for offset in offsets:
-        raft.handle_message(B, outgoing.cut_chunk(Term(term), offset, 4), 2.0)
-    return [envelope.message for envelope in raft._outbox]
-
-
-def test_follower_installs_a_snapshot_once_all_chunks_are_there_5_2() -> None:
-    raft = make_raft(1, 1)
-    snapshot = make_snapshot(9, 3)
-    replies = give(raft, snapshot, 3, 0, 4, 4, 8)
-    assert replies[:3] == [
-        SnapshotReply(Term(3), Index(9), 4, False),
-        SnapshotReply(Term(3), Index(9), 8, False),
-        SnapshotReply(Term(3), Index(9), 8, False),
-    ]
-    assert replies[3] == SnapshotReply(Term(3), Index(9), 0, True)
-    output = raft.take_output()
-    assert output.install == snapshot
-    assert output.truncate_from == 1
-    assert (raft.commit_index, raft.applied_index, raft.last_index) == (9, 9, 9)
-
-
-def test_follower_keeps_entries_that_follow_the_snapshot_5_2() -> None:
-    raft = make_raft(1, 1, 1)
-    give(raft, make_snapshot(2, 1), 1, 0, 4, 8)
-    output = raft.take_output()
-    assert output.truncate_from is None
-    assert raft.last_index == 3
-
-
-def test_follower_starts_anew_when_the_whole_fails_its_checksum() -> None:
-    raft = make_raft(1)
-    chunk = SnapshotChunk(Term(3), make_snapshot(9, 3).meta, 10, 12345, 0, b"0123456789")
-    raft.handle_message(B, chunk, 2.0)
-    output = raft.take_output()
-    assert output.install is None
-    assert sent(output, B) == [SnapshotReply(Term(3), Index(9), 0, False)]
-
-
-def compacted_leader() -> Raft:
-    raft = make_leader(1, limits=Limits(chunk_bytes=4, keep_entries=0))
-    commit_first(raft)
-    raft.propose((b"x", b"y"), 2.0)
-    raft.handle_message(B, accepted(2, 4), 2.0)
-    raft.take_output()
-    raft.handle_snapshot_made(raft.snapshot_meta(Index(4)), 2.0)
-    assert raft.take_output().compact_to == 4
-    return raft
-
-
-def test_leader_asks_for_its_snapshot_when_a_follower_is_behind_the_log_5_2() -> None:
-    raft = compacted_leader()
-    raft.handle_message(C, AppendReply(Term(2), False, Index(1), Index(0), Term(0), 99), 2.0)
-    assert raft.take_output().load_snapshot
-    raft.handle_snapshot_loaded(make_snapshot(4, 2), 2.0)
-    chunk = sent(raft.take_output(), C)[0]
-    assert isinstance(chunk, SnapshotChunk)
-    assert (chunk.offset, chunk.data, chunk.size) == (0, b"0123", 10)
-    raft.handle_message(C, SnapshotReply(Term(2), Index(4), 4, False), 2.0)
-    raft.handle_message(C, SnapshotReply(Term(2), Index(4), 4, False), 2.0)
-    assert len(sent(raft.take_output(), C)) == 1
-    raft.handle_message(C, SnapshotReply(Term(2), Index(4), 0, True), 2.0)
-    assert raft.peers(2.0)[C].match == 4
-
-
-def test_compaction_keeps_a_tail_for_slow_followers() -> None:
-    raft = make_leader(1, limits=Limits(keep_entries=2))
-    commit_first(raft)
-    raft.propose((b"x", b"y", b"z"), 2.0)
-    raft.handle_message(B, accepted(2, 5), 2.0)
-    raft.take_output()
-    raft.handle_snapshot_made(raft.snapshot_meta(Index(5)), 2.0)
-    assert raft.take_output().compact_to == 3
-    assert [raft.term_at(Index(n)) for n in (2, 3, 4)] == [None, 2, 2]
-
-
-def test_member_restarts_from_snapshot_and_log() -> None:
-    meta = SnapshotMeta(Index(3), Term(1), ABC)
-    saved = SavedState(HardState(Term(2), B), meta, tuple(command(n, 1) for n in (2, 3, 4)))
-    raft = Raft(A, saved=saved, rng=Random(1), now=0.0)
-    assert (raft.term, raft.commit_index, raft.applied_index, raft.last_index) == (2, 3, 3, 4)
-    assert raft.config == ABC
-    output = raft.take_output()
-    assert (output.hard, output.append, output.apply, output.events) == (None, (), (), ())
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "indexes"), [(None, [2, 3]), (3, [5]), (None, [1, 3])], ids=["no start", "behind a gap", "with a gap"]
-)
-def test_member_refuses_a_log_with_a_gap(snapshot: int | None, indexes: list[int]) -> None:
-    meta = SnapshotMeta(Index(snapshot), Term(1), ABC) if snapshot else None
-    saved = SavedState(HardState(Term(1)), meta, tuple(command(n, 1) for n in indexes))
-    with pytest.raises(ValueError, match="log"):
-        Raft(A, saved=saved, rng=Random(1), now=0.0)
