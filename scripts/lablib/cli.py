@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add("resume", _resume, "let a frozen daemon go on", "host")
     command = add("logs", _logs, "print a program's log: node, docker or another name", "host")
     command.add_argument("what", metavar="PROGRAM", nargs="?", default="node")
+    command.add_argument("-f", "--follow", action="store_true", help="go on printing what is added")
     return parser
 
 
@@ -221,5 +222,7 @@ def _logs(lab: Lab, arguments: argparse.Namespace) -> int:
     if not path.exists():
         there = sorted(log.stem for log in path.parent.glob("*.log"))
         raise LabError(f"no {path}; logs there: {', '.join(there) or 'none'}")
+    if arguments.follow:
+        return os.execvp("tail", ["tail", "-n", "+1", "-f", str(path)])
     sys.stdout.write(path.read_text(errors="replace"))
     return 0

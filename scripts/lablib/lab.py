@@ -213,7 +213,7 @@ class Lab:
         self, host: str, argv: Sequence[str], log: Path | None = None, *, env: Mapping[str, str] | None = None
     ) -> Process:
         """Start a command on a host in the background, its output in `log`; whoever started it also ends it."""
-        path = log or self.log_path(host, Path(argv[0]).name)
+        path = log or self.log_path(host, _log_name(argv))
         path.parent.mkdir(parents=True, exist_ok=True)
         command, environment = self.enter(host, argv)
         with path.open("ab") as out:
@@ -230,7 +230,7 @@ class Lab:
         self, host: str, argv: Sequence[str], log: Path | None = None, *, env: Mapping[str, str] | None = None
     ) -> int:
         """Start a command on a host that outlives the caller; return its PID as the host counts."""
-        path = log or self.log_path(host, Path(argv[0]).name)
+        path = log or self.log_path(host, _log_name(argv))
         environment = {**self.environment(host), **(env or {})}
         return self.space(host).detach(argv, path, env=environment)
 
@@ -387,6 +387,10 @@ class Lab:
                     return
             finally:
                 os.close(handle)
+
+
+def _log_name(argv: Sequence[str]) -> str:
+    return "node" if procs.is_daemon(list(argv)) else Path(argv[0]).name
 
 
 def _as_signal(status: int | None) -> int | None:

@@ -86,6 +86,12 @@ def members(holder: int) -> list[int]:
     return [pid for pid in pids() if own and pid != holder and namespace(pid, "pid") == own]
 
 
+def listens(pid: int, port: int) -> bool:
+    """Tell whether somebody listens on a TCP port in a process's network namespace."""
+    rows = (_PROC / str(pid) / "net" / "tcp").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(f":{port:04X}") and row.split()[3] == "0A" for row in rows)
+
+
 def in_network(identity: str) -> list[int]:
     """Return the processes whose network namespace has this identity."""
     return [pid for pid in pids() if identity and namespace(pid, "net") == identity and is_alive(pid)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.lablib import layout as names
+from scripts.lablib import procs
 from scripts.lablib.errors import LabError
 from scripts.lablib.space import Space
 
@@ -58,6 +59,8 @@ def serve_outside(space: Space) -> None:
     space.detach(resolver, space.layout.log_path(space.host, "dnsmasq"), env=env)
     page = [sys.executable, "-I", "-S", str(Path(__file__).with_name("outside.py")), names.SWITCH_ADDRESS, "80"]
     space.detach(page, space.layout.log_path(space.host, "page"), env=env)
+    if not procs.wait_until(lambda: all(procs.listens(space.holder, number) for number in (53, 80)), timeout=15):
+        raise LabError(f"the lab's resolver or page does not start; see {space.layout.host_folder(space.host)}/log")
 
 
 def plug_in(switch: Space, host: Space) -> None:

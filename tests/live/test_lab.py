@@ -215,6 +215,21 @@ def test_kill_ends_all_of_a_host_at_once_and_start_boots_it(lab: Lab) -> None:
     lab.exec("h2", ["docker", "rm", "-f", "again"])
 
 
+def test_kill_says_no_goodbye_to_peers(lab: Lab, tmp_path: Path) -> None:
+    serve = "import socket, time; s = socket.create_server(('', 9998)); print('up', flush=True); c = s.accept(); time.sleep(60)"
+    server = lab.spawn("h2", ["python3", "-c", serve], tmp_path / "server")
+    assert procs.wait_until(lambda: "up" in server.output(), timeout=5)
+    wait = "import socket; s = socket.create_connection(('h2', 9998)); s.settimeout(4)\n"
+    wait += "print('up', flush=True)\ntry: print('closed', s.recv(1))\nexcept TimeoutError: print('silence')"
+    peer = lab.spawn("h1", ["python3", "-c", wait], tmp_path / "peer")
+    assert procs.wait_until(lambda: "up" in peer.output(), timeout=5)
+    lab.kill("h2")
+    assert peer.wait(10) == 0
+    assert "silence" in peer.output()
+    assert server.wait(5) == -signal.SIGKILL
+    lab.start("h2")
+
+
 def test_cut_outlives_a_power_loss(lab: Lab) -> None:
     lab.cut("h2")
     lab.kill("h2")
@@ -240,6 +255,7 @@ def test_pause_freezes_the_daemon_of_one_host_only(lab: Lab, tmp_path: Path) -> 
 
 
 def test_engine_stops_in_order_and_starts_again(lab: Lab) -> None:
+    lab.stop_engine("h3")
     lab.stop_engine("h3")
     assert lab.exec("h3", ["docker", "ps"], check=False).returncode == 1
     assert lab.is_powered("h3")

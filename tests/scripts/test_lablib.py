@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lablib import LabError, Layout, layout
+from scripts.lablib import LabError, Layout, ground, layout
 from scripts.lablib.imagetar import Image, write_archive
 from scripts.lablib.procs import is_daemon
 
@@ -56,6 +56,11 @@ def test_daemon_is_recognised_however_it_was_started(line: str) -> None:
 @pytest.mark.parametrize("line", ["python3 -m dns.server", "node status", "wireguard-go wg0", "tail -f node.log", ""])
 def test_daemon_is_not_taken_for_its_neighbours(line: str) -> None:
     assert not is_daemon(line.split())
+
+
+def test_missing_packages_names_each_once_and_only_for_programs_that_are_not_there() -> None:
+    programs = {"sh": "dash", "no-such-program": "some-package", "nor-this-one": "some-package"}
+    assert ground.missing_packages(programs) == ["some-package"]
 
 
 def test_archive_has_equal_bytes_when_built_twice_from_equal_folders(tmp_path: Path) -> None:
