@@ -5,6 +5,7 @@ opened them.  One round at a time; whoever is woken calls `apply` again with wha
 """
 
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -52,6 +53,7 @@ WATCHED = {socket.NETLINK_ROUTE: 0x1 | 0x10 | 0x40, NETLINK_NETFILTER: 1 << 6}
 
 FAILURES = (
     OSError,
+    subprocess.SubprocessError,
     LookupError,
     ValueError,
     NetlinkError,
@@ -162,7 +164,15 @@ async def _watch_family(
     quiet: float,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as watched:
+    try:
+        watched = trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
+    except OSError:
+        if family == socket.NETLINK_ROUTE:
+            raise
+        # A kernel without netfilter; that rules cannot be loaded is `apply`'s to report.
+        task_status.started()
+        return
+    with watched:
         await watched.bind((0, groups))
         task_status.started()
         while True:

@@ -5,6 +5,7 @@ again by its socket: it outlives whoever started it.  It ends when its link is r
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,34 +133,30 @@ def configure_process(step: ConfigureWireGuard) -> None:
 
 def start_process(link: str, program: str) -> None:
     """Start wireguard-go; its link and socket are there on return."""
+    if shutil.which(program) is None:
+        raise WireGuardError(
+            f"this kernel has no WireGuard and {program} is not there: install the package wireguard-go"
+        )
     if read_process(link) is not None:
         raise WireGuardError(f"{SOCKETS}/{link}.sock is another network namespace's: give each a /run of its own")
     (SOCKETS / f"{link}.sock").unlink(missing_ok=True)
     SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LOG_LEVEL": "silent"}
-    null = subprocess.DEVNULL
-    try:
-        # It sets the device up, hands it to a copy of itself and exits: no child of ours stays to be waited for.
-        code = subprocess.run(
-            [program, link],
-            stdin=null,
-            stdout=null,
-            stderr=null,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
-            timeout=START_TIMEOUT,
-            check=False,
-        ).returncode
-    except FileNotFoundError as error:
-        raise WireGuardError(
-            f"this kernel has no WireGuard and {program} is not installed: install the package wireguard-go"
-        ) from error
+    # It sets the device up, hands it to a copy of itself and exits: no child of ours stays to be waited for.
+    code = subprocess.run(
+        [program, link],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={"PATH": os.environ.get("PATH", os.defpath), "LOG_LEVEL": "silent"},
+        start_new_session=True,
+        timeout=START_TIMEOUT,
+        check=False,
+    ).returncode
     if code:
         raise WireGuardError(
             f"{program} {link} exited with {code}: is /dev/net/tun there? `LOG_LEVEL=debug {program} -f {link}` tells"
         )
-
     # The copy sets the link's MTU once more before it answers: whoever changes the link waits for that.
     _ask(link, GET)
 

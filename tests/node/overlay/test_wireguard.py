@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from node.overlay.uapi import parse_device, parse_errno, render_set
-from node.overlay.wireguard import kernel_peer, parse_kernel
+from node.overlay.wireguard import WireGuardError, kernel_peer, parse_kernel, start_process
 from node.plan.overlay_model import WireGuard, WireGuardPeer
 from node.plan.overlay_steps import ConfigureWireGuard, PeerChange
 
@@ -115,3 +115,8 @@ def test_kernel_request_for_a_removal_says_nothing_else() -> None:
         "endpoint_addr",
         "endpoint_port",
     }
+
+
+def test_missing_program_is_named_with_its_package() -> None:
+    with pytest.raises(WireGuardError, match="install the package wireguard-go"):
+        start_process("corral-absent", "no-such-wireguard-go")
