@@ -27,7 +27,7 @@ from protocol.raft.messages import (
     encode_message,
 )
 from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import Limits, Output, SavedState, Snapshot, Timing
+from protocol.raft.vocabulary import Limits, Output, Role, SavedState, Snapshot, Timing
 
 
 def node_id(letter: str) -> NodeId:
@@ -148,8 +148,11 @@ class Checker:
     def check_send(self, sender: NodeId, receiver: NodeId, message: RaftMessage) -> None:
         """One vote a term, whatever crashes came between."""
         if isinstance(message, VoteReply) and message.granted and not message.pre:
-            first = self._votes.setdefault((sender, message.term), receiver)
-            self.require(first == receiver, f"{sender[0]} voted twice in term {message.term}")
+            self._check_vote(sender, receiver, message.term)
+
+    def _check_vote(self, voter: NodeId, candidate: NodeId, term: Term) -> None:
+        first = self._votes.setdefault((voter, term), candidate)
+        self.require(first == candidate, f"{voter[0]} voted twice in term {term}")
 
     def check_apply(self, member: Member, entry: Entry) -> None:
         """State machine safety: nobody ever applies another entry at an index."""
@@ -169,6 +172,8 @@ class Checker:
         assert raft is not None
         self.require(raft.commit_index >= member.seen_commit, f"{member.name[0]} took back a commit")
         self.require(raft.commit_index <= raft.last_index, f"{member.name[0]} committed what it does not have")
+        if raft.role in (Role.CANDIDATE, Role.LEADER):
+            self._check_vote(member.name, member.name, raft.term)
         if raft.is_leader:
             first = self._leaders.setdefault(raft.term, member.name)
             self.require(first == member.name, f"election safety: two leaders of term {raft.term}")

@@ -55,7 +55,7 @@ class Story:
         self._all_vote = self.rng.random() < 0.5
         self._troubles = (
             *(self._kill, self._start_all, self._start_all, self._cut, self._cut_leader, self._heal, self._heal),
-            *(self._storm, self._change_weather, self._slow_down, self._break_link),
+            *(self._storm, self._storm, self._change_weather, self._slow_down, self._break_link),
         )
 
     def run(self) -> None:
@@ -164,9 +164,17 @@ class Story:
     def _slow_down(self, one: NodeId) -> None:
         self.cluster.members[one].slowness = self.rng.choice([0.0, 0.05, 0.4])
 
-    def _storm(self, _: NodeId) -> None:
+    def _storm(self, one: NodeId) -> None:
+        """Let everybody campaign at once, and `one` lose its memory in the midst of it."""
         for name in sorted(self.cluster.members):
             self._break_link(name)
+        crash_at = self.cluster.now + self.rng.random() * self.rng.choice([0.02, 0.4])
+        self.cluster.at(crash_at, lambda: self._bounce(one))
+
+    def _bounce(self, one: NodeId) -> None:
+        if self._is_troubled and self.cluster.members[one].raft is not None:
+            self.cluster.kill(one, is_noticed=False)
+            self.cluster.start(one)
 
     def _break_link(self, one: NodeId) -> None:
         """Let `one` believe that its leader is gone."""
