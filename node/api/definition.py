@@ -5,7 +5,7 @@ all derived from them, and nothing describes a field a second time.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from node.api.call import Call, Operations
@@ -40,6 +40,8 @@ class Field:
     is_once: bool = False
     """Shown in the response to its creation only."""
     is_filter: bool = True
+    admin_only: bool = False
+    """Not part of the schemas inside an environment's scope."""
     admin_create: bool = False
     """Settable on creation only in the admin schemas."""
     later: str | None = None
@@ -57,11 +59,6 @@ def define(type_: str, flags: str = "", **more: Any) -> Field:
         unique="U" in flags,
         **more,
     )
-
-
-def read_only(fields: Mapping[str, Field]) -> dict[str, Field]:
-    """The same fields, settable by nobody."""
-    return {name: replace(spec, create=False, update=False, required=False) for name, spec in fields.items()}
 
 
 @dataclass(frozen=True, slots=True)

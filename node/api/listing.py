@@ -149,7 +149,7 @@ def _to_milliseconds(text: str) -> int | None:
         return None
 
 
-def _like(have: str, pattern: str) -> bool:
+def is_like(have: str, pattern: str) -> bool:
     """SQL's LIKE without case: `%` any run, `_` any one character; linear, whatever the pattern."""
     parts = pattern.lower().split("%")
     text = have.lower()
@@ -181,8 +181,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "gt": lambda have, want: _ordered(have, want) and bool(have > want),
     "gte": lambda have, want: _ordered(have, want) and bool(have >= want),
     "prefix": lambda have, want: str(have).startswith(want),
-    "like": _like,
-    "notlike": lambda have, want: not _like(have, want),
+    "like": is_like,
+    "notlike": lambda have, want: not is_like(have, want),
 }
 
 

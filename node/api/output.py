@@ -21,17 +21,24 @@ def render(call: Call, asked: Definition, row: Any, reveal: Mapping[str, Any] | 
     assert definition.values is not None
     values = {**definition.values(call, row), **(reveal or {})}
     identity = id_of(definition, row)
-    self_url = f"{call.urls.collection(definition.plural)}/{identity}"
+    self_url = f"{collection_url(call, definition)}/{identity}"
     resource: Json = {
         "id": identity,
         "type": definition.id,
         "links": _links(call, definition, row, self_url),
         "actions": _action_urls(call, definition, values["state"], self_url),
     }
-    for name, source, is_text in _columns(definition.id):
-        value = values.get(source)
+    for name, source, is_text, default in _columns(definition.id, role_for(call, definition)):
+        value = values.get(source, default)
         resource[name] = format_time(value) if is_text and isinstance(value, int) else value
     return resource
+
+
+def collection_url(call: Call, definition: Definition) -> str:
+    """Where a type is listed; projects lie outside of every scope."""
+    if definition is PROJECT:
+        return f"{call.urls.base}/v1/projects"
+    return call.urls.collection(definition.plural)
 
 
 def id_of(definition: Definition, row: Any) -> str:
@@ -40,17 +47,17 @@ def id_of(definition: Definition, row: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _columns(type_id: str) -> tuple[tuple[str, str, bool], ...]:
-    """Names in the order of output, where each value comes from, and whether it is a date to write as text."""
-    columns: list[tuple[str, str, bool]] = []
+def _columns(type_id: str, role: str) -> tuple[tuple[str, str, bool, Any], ...]:
+    """Names in the order of output, where each value comes from, whether it is a date to write as text, the default."""
+    columns: list[tuple[str, str, bool, Any]] = []
     for name, spec in BY_ID[type_id].fields.items():
-        if name == "id":
+        if name == "id" or (spec.admin_only and role != "admin"):
             continue
         is_date = spec.type == "date"
-        columns.append((name, name, is_date))
+        columns.append((name, name, is_date, spec.default))
         if is_date:
-            columns.append((f"{name}TS", name, False))
-    return tuple(sorted(columns))
+            columns.append((f"{name}TS", name, False, None))
+    return tuple(sorted(columns, key=lambda column: column[0]))
 
 
 def format_time(milliseconds: int) -> str:

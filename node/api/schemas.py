@@ -32,6 +32,7 @@ def modifiers_of(spec: Field) -> tuple[str, ...]:
 def render_schema(call: Call, definition: Definition) -> Json:
     """Return one schema as the caller's role has it."""
     letters = rights(call, definition)
+    role = role_for(call, definition)
     links = {"self": f"{call.urls.collection('schemas')}/{definition.id.lower()}"}
     if "r" in letters:
         links["collection"] = call.urls.collection(definition.plural)
@@ -42,7 +43,9 @@ def render_schema(call: Call, definition: Definition) -> Json:
         "actions": {},
         "pluralName": definition.plural,
         "resourceFields": {
-            name: _field(spec, role_for(call, definition)) for name, spec in sorted(definition.fields.items())
+            name: _field(spec, role)
+            for name, spec in sorted(definition.fields.items())
+            if role == "admin" or not spec.admin_only
         },
         "collectionFilters": {
             name: {"modifiers": list(modifiers_of(spec))}

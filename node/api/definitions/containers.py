@@ -4,7 +4,7 @@ A container's state is derived: from what is wanted of it and what its host's ag
 """
 
 from node.api.call import Call
-from node.api.definition import Action, Creation, Definition, Input, Link, Values, define, read_only
+from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
 from node.api.definitions.common import (
     CONTAINER_STATES,
     LEAVING,
@@ -222,7 +222,7 @@ INSTANCE = Definition(
     id="instance",
     plural="instances",
     fields={
-        **read_only(_COMMON),
+        **_COMMON,
         "externalId": define("string", "N", max_length=128),
         "hostId": define("reference[host]", "N"),
     },

@@ -88,7 +88,7 @@ HOST = Definition(
     id="host",
     plural="hosts",
     fields={
-        **common_fields(DEFAULT_STATES, writable="u"),
+        **common_fields(DEFAULT_STATES),
         "agentIpAddress": define("string", "N"),
         "agentState": define("string", "N", max_length=128),
         "computeTotal": define("int", "N", max_length=255),

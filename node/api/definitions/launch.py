@@ -96,9 +96,9 @@ LAUNCH_CONFIG = Definition(
 )
 RESTART_POLICY = Definition(
     id="restartPolicy",
-    plural="restartPolicies",
-    fields={"maximumRetryCount": define("int", "cN"), "name": define("string", "cN")},
-    acl={"admin": "cr", "project": "cr"},
+    plural="restartPolicys",
+    fields={"maximumRetryCount": define("int", "c"), "name": define("string", "cu")},
+    acl={"admin": "c", "project": "c"},
 )
 LOG_CONFIG = Definition(
     id="logConfig",

@@ -50,7 +50,7 @@ def _remove(call: Call, row: Environment, data: Input | None = None) -> RemoveEn
 
 _FIELDS = {
     **common_fields(DEFAULT_STATES),
-    "allowSystemRole": define("boolean", "cu", default=False, later="there are no system roles"),
+    "allowSystemRole": define("boolean", "cu", default=False, admin_only=True, later="there are no system roles"),
     "kubernetes": define("boolean", "cu", default=False, later=_CATTLE_ONLY),
     "members": define("array[projectMember]", "cN", later=_ACCOUNTS),
     "publicDns": define("boolean", "cu", default=False, later="names are served inside the cluster only"),

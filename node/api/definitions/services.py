@@ -184,7 +184,7 @@ SERVICE_EXPOSE_MAP = Definition(
     id="serviceExposeMap",
     plural="serviceExposeMaps",
     fields={
-        **common_fields(MAP_STATES, writable=""),
+        **common_fields(MAP_STATES),
         "instanceId": define("reference[instance]", "N", max_length=255),
         "ipAddress": define("string", "N", max_length=255),
         "managed": define("boolean", max_length=255),
