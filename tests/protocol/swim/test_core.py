@@ -150,10 +150,19 @@ def test_late_timer_is_taken_for_a_stall_and_buries_nobody() -> None:
     assert core.members[B].state is State.ALIVE
 
 
+def run_to_ping(core: Swim) -> Ping:
+    while True:
+        output = core.take_output()
+        for item in output.send:
+            for message in decode_packet(item.data).messages:
+                if isinstance(message, Ping):
+                    return message
+        core.handle_timer(output.wake_at)
+
+
 def test_probe_that_a_stall_interrupted_accuses_nobody() -> None:
     core = swim_with(B, C)
-    while not any(Ping in map(type, decode_packet(item.data).messages) for item in (output := core.take_output()).send):
-        core.handle_timer(output.wake_at)
+    run_to_ping(core)
     core.handle_timer(60.0)
     assert {row.state for row in core.members.values()} == {State.ALIVE}
 
@@ -163,13 +172,7 @@ def test_newly_suspected_member_of_a_small_group_is_probed_next(suspect: NodeId)
     core = swim_with(B, C, D)
     accuser = next(who for who in (B, C) if who != suspect)
     core.handle_datagram(datagram(accuser, Suspect(suspect, Incarnation(0), accuser)), address(accuser), 0.0)
-    pings: list[Ping] = []
-    while not pings:
-        output = core.take_output()
-        for item in output.send:
-            pings += [message for message in decode_packet(item.data).messages if isinstance(message, Ping)]
-        core.handle_timer(output.wake_at)
-    assert pings[0].target == suspect
+    assert run_to_ping(core).target == suspect
 
 
 def test_late_datagram_is_taken_for_a_stall_too() -> None:
