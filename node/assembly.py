@@ -1,0 +1,291 @@
+"""Builds the parts of one node and connects them: who is told of what, who asks whom.
+
+Starts nothing; `node.daemon` runs what is built here.  No part knows another but through what it is handed.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from dns.control import ServerOptions
+from dns.messages import VERSION as DNS_PROTOCOL
+from node.config import FEATURE_LEVEL, VERSION, Folders
+from node.drive.admission import MAX_JOINS_AT_ONCE, Admission
+from node.drive.agent import Agent
+from node.drive.consensus import Consensus
+from node.drive.credentials import Credentials
+from node.drive.doctor import Doctor
+from node.drive.gossip import Gossip
+from node.drive.leading import Leading
+from node.drive.link import Link
+from node.drive.names import DNS_ADDRESS, Names
+from node.drive.overlaying import Overlaying
+from node.drive.upkeep import Upkeep
+from node.drive.wakeup import Wakeup
+from node.engine.dockerd import DockerEngine
+from node.engine.memory import MemoryEngine
+from node.model import Change, State, host_of_node
+from node.overlay.overlay import Overlay
+from node.ports import Engine
+from node.probes import ProbeService
+from node.store.identity import DataFolder, Identity
+from node.store.log import LogStore
+from node.store.threaded import ThreadedStore
+from protocol.ids import Incarnation, NodeId
+from protocol.messages import Kind
+from protocol.seal import Keyring
+from protocol.swim.events import Event
+from protocol.swim.messages import Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this run of the daemon differs from the usual one."""
+
+    folders: Folders
+    engine: str = "docker"
+    bind: str = "0.0.0.0"
+    dns_listen: tuple[str, ...] = (f"{DNS_ADDRESS}:53",)
+
+    @property
+    def has_overlay(self) -> bool:
+        """The engine in memory needs no kernel, and has no overlay."""
+        return self.engine == "docker"
+
+
+@dataclass(slots=True, eq=False)
+class Base:
+    """What ends last: how this node hears of the others and agrees with them."""
+
+    store: LogStore
+    credentials: Credentials
+    link: Link
+    gossip: Gossip
+    probes: ProbeService
+    consensus: Consensus
+    admission: Admission
+
+
+@dataclass(slots=True, eq=False)
+class Parts:
+    """Everything that runs in a node."""
+
+    identity: Identity
+    options: Options
+    base: Base
+    engine: Engine
+    leading: Leading
+    overlaying: Overlaying | None
+    agent: Agent
+    names: Names
+    upkeep: Upkeep
+    doctor: Doctor
+
+
+def now_ms() -> int:
+    """The wall clock, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def assemble(identity: Identity, folder: DataFolder, options: Options) -> Parts:
+    """Return the parts of the node that `identity` is, connected and at rest."""
+    base = _assemble_base(identity, folder, options)
+    consensus, gossip = base.consensus, base.gossip
+    engine = _make_engine(identity, folder, options)
+    overlaying = _make_overlaying(identity, consensus, engine, options)
+    upkeep = Upkeep(
+        folder,
+        identity,
+        consensus,
+        base.link,
+        base.admission,
+        base.credentials,
+        engine,
+        _overlay_facts(overlaying),
+        time.time,
+    )
+    parts = Parts(
+        identity=identity,
+        options=options,
+        base=base,
+        engine=engine,
+        leading=Leading(
+            identity.node,
+            consensus,
+            dead_since=gossip.dead_since,
+            plan_seals=base.admission.plan_seals,
+            now_ms=now_ms,
+            rng=random.SystemRandom(),
+        ),
+        overlaying=overlaying,
+        agent=_make_agent(identity, consensus, engine, overlaying),
+        names=_make_names(identity, base, folder, options),
+        upkeep=upkeep,
+        doctor=Doctor(
+            lambda: upkeep.identity,
+            consensus,
+            base.link,
+            base.probes,
+            engine,
+            overlaying,
+            overlay_is_probed=options.has_overlay,
+            now=time.time,
+        ),
+    )
+    _connect(parts)
+    return parts
+
+
+def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> Base:
+    rng = random.SystemRandom()
+    credentials = Credentials(key_and_certificate=folder.tls_file, ca_pem=identity.ca_pem)
+    overlay_port = identity.overlay_port if options.has_overlay else None
+    probes = ProbeService(overlay_port=overlay_port)
+    gossip = Gossip(
+        identity.node,
+        _meta_of(identity),
+        Keyring(identity.gossip_key),
+        probe_keys=probes.keys,
+        # Later than anything said before a restart: others refuse what sounds older than what they know.
+        incarnation=Incarnation(int(time.time())),
+        rng=rng,
+    )
+    store, link = LogStore(folder.log_file), Link(credentials)
+    consensus = Consensus(
+        identity.node, ThreadedStore(store), link, members=lambda: gossip.members, now_ms=now_ms, rng=rng
+    )
+    joins = trio.Semaphore(MAX_JOINS_AT_ONCE)
+    admission = Admission(identity, consensus, link, probes, overlay_port, time.time, joins)
+    return Base(store, credentials, link, gossip, probes, consensus, admission)
+
+
+def _connect(parts: Parts) -> None:
+    """Route what happens to whoever must look again."""
+    base = parts.base
+    link, consensus = base.link, base.consensus
+    link.connect(
+        resolve=_resolver(base.gossip, consensus),
+        is_member=_membership(consensus),
+        on_message=consensus.deliver,
+        on_lost=consensus.peer_lost,
+        handlers={
+            Kind.SUBMIT: consensus.answer_submit,
+            Kind.PREFLIGHT: base.admission.answer_preflight,
+            Kind.JOIN: base.admission.answer_join,
+            Kind.ADMIT: base.admission.answer_admit,
+            Kind.RENEW: base.admission.answer_renew,
+            Kind.PROBE: parts.doctor.answer_probe,
+        },
+    )
+
+    def on_state(state: State, changes: Sequence[Change]) -> None:
+        tables = {change.table for change in changes}
+        parts.leading.wakeup.set()
+        if not changes or "hosts" in tables:
+            if parts.overlaying:
+                parts.overlaying.wakeup.set()
+            parts.upkeep.wakeup.set()
+        if not changes or tables & {"containers", "services", "stacks", "hosts"}:
+            parts.agent.wakeup.set()
+            parts.names.wakeup.set()
+
+    def on_member(event: Event) -> None:
+        link.hint_changed(event.member.node)
+        parts.leading.wakeup.set()
+        parts.names.wakeup.set()
+
+    consensus.listen(on_state)
+    base.gossip.listen(on_member)
+
+
+def _resolver(gossip: Gossip, consensus: Consensus) -> Callable[[NodeId], tuple[str, int] | None]:
+    def resolve(node: NodeId) -> tuple[str, int] | None:
+        """What the node says of itself by gossip, else what the state remembers."""
+        if (address := gossip.address_of(node)) is not None:
+            return address
+        host = host_of_node(consensus.state, node) if consensus.has_state else None
+        return (host.address, host.peer_port) if host else None
+
+    return resolve
+
+
+def _membership(consensus: Consensus) -> Callable[[NodeId], bool]:
+    def is_member(node: NodeId) -> bool:
+        """A newcomer without a state believes the CA; afterwards a removed host's certificate opens nothing."""
+        return not consensus.has_state or host_of_node(consensus.state, node) is not None
+
+    return is_member
+
+
+def _meta_of(identity: Identity) -> Meta:
+    return Meta(
+        name=identity.name,
+        address=identity.address,
+        port=identity.peer_port,
+        api_port=identity.api_port,
+        feature_level=FEATURE_LEVEL,
+        environment=identity.environment_id,
+        version=VERSION,
+    )
+
+
+def _make_engine(identity: Identity, folder: DataFolder, options: Options) -> Engine:
+    if options.engine == "memory":
+        return MemoryEngine(now_ms)
+    return DockerEngine(identity.cluster_id, resolv_dir=folder.path / "resolv")
+
+
+def _make_overlaying(identity: Identity, consensus: Consensus, engine: Engine, options: Options) -> Overlaying | None:
+    if not options.has_overlay:
+        return None
+    return Overlaying(
+        me=identity.node,
+        address=lambda: identity.address,
+        private_key=identity.overlay_private,
+        consensus=consensus,
+        engine=engine,
+        overlay=Overlay(),
+        wakeup=Wakeup(),
+        ready=trio.Event(),
+    )
+
+
+def _make_agent(identity: Identity, consensus: Consensus, engine: Engine, overlaying: Overlaying | None) -> Agent:
+    ready = overlaying.ready if overlaying else trio.Event()
+    if overlaying is None:
+        ready.set()
+    return Agent(identity.node, consensus, engine, ready=ready, now_ms=now_ms)
+
+
+def _make_names(identity: Identity, base: Base, folder: DataFolder, options: Options) -> Names:
+    return Names(
+        me=identity.node,
+        consensus=base.consensus,
+        dead=lambda: base.gossip.dead,
+        options=_dns_options(folder, options),
+        now_ms=now_ms,
+        wakeup=Wakeup(),
+        also_allow=() if options.has_overlay else ("127.0.0.0/8",),
+    )
+
+
+def _overlay_facts(overlaying: Overlaying | None) -> Callable[[], tuple[str, int]]:
+    def facts() -> tuple[str, int]:
+        report = overlaying.report if overlaying else None
+        return (report.kind or "", report.mtu or 0) if report else ("", 0)
+
+    return facts
+
+
+def _dns_options(folder: DataFolder, options: Options) -> ServerOptions:
+    return ServerOptions(
+        control=options.folders.dns_socket,
+        listen=options.dns_listen,
+        state=folder.zone_file,
+        log=Path(folder.path / "dns.log"),
+        release=f"{VERSION}+{DNS_PROTOCOL}",
+    )

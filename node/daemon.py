@@ -1,0 +1,270 @@
+"""The daemon of one host: runs the parts of an existing identity until it is told to stop.
+
+`node start` and `node join` make the identity and then become this program.  It stops cleanly on SIGTERM and SIGINT
+within STOP_TIMEOUT; containers, the overlay and the DNS server go on without it.
+"""
+
+import argparse
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import dns
+from node.api.api import Api
+from node.api.errors import ApiError
+from node.api.listeners import open_tcp_listeners, open_unix_listener
+from node.api.server import serve
+from node.assembly import Options, Parts, assemble, now_ms
+from node.commands import RemoveHost
+from node.config import DATA_DIR, RUN_DIR, Folders
+from node.drive.names import DNS_ADDRESS
+from node.drive.watchdog import Watchdog
+from node.logs import set_up
+from node.model import host_of_node
+from node.ports import Unavailable
+from node.store.files import CorruptFileError
+from node.store.identity import DataFolder, FolderInUseError, Identity
+from node.store.log import CorruptStoreError, StoreFailedError
+
+STOP_TIMEOUT = 8.0
+"""Seconds from the signal until everything is given up that has not ended by itself."""
+ACTIVE_TIMEOUT = 60.0
+LEAVE_TIMEOUT = 60.0
+MAX_WELCOME = 65536
+
+log = logging.getLogger("corral.daemon")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a daemon; exits 0 after a clean stop, 1 when it cannot run."""
+    chosen = _parser().parse_args(arguments)
+    set_up(chosen.log_format, level=chosen.log_level.upper())
+    folder = DataFolder(chosen.data_dir)
+    try:
+        _check_dns_package()
+        welcome = _read_welcome(chosen.welcome_fd)
+        folder.acquire()
+        identity = folder.load()
+        if identity is None:
+            raise SystemExit(f"{folder.path} belongs to no cluster: use `node start` or `node join`")
+        options = Options(
+            Folders(chosen.data_dir, chosen.run_dir), chosen.engine, chosen.bind, tuple(chosen.dns_listen)
+        )
+        watchdog = Watchdog()
+        trio.run(run_node, identity, folder, options, welcome, watchdog, instruments=[watchdog])
+    except* (CorruptFileError, CorruptStoreError, StoreFailedError, FolderInUseError, PermissionError) as errors:
+        raise SystemExit(f"cannot run: {_first(errors)}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="node.daemon", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=DATA_DIR)
+    parser.add_argument("--run-dir", type=Path, default=RUN_DIR)
+    parser.add_argument("--engine", choices=("docker", "memory"), default="docker")
+    parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")
+    parser.add_argument("--dns-listen", action="append", default=None)
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument("--welcome-fd", type=int, help="read a text from here and print it once the node is ready")
+    parser.set_defaults(dns_listen=[f"{DNS_ADDRESS}:53"])
+    return parser
+
+
+async def run_node(identity: Identity, folder: DataFolder, options: Options, welcome: str, watchdog: Watchdog) -> None:
+    """Run one node until a signal, or until it has left the cluster.
+
+        base                ends last: others go on hearing from us
+        |- link             mutual TLS listener, one connection per peer
+        |- gossip, probes   who is alive
+        |- consensus        drives protocol.raft, applies to the state
+        `- work             ends first: nothing new may start
+           |- leading       the leader's plans
+           |- overlay       bridge, tunnel, routes, rules
+           |- agent         the only writer to the engine
+           |- names         feeds the DNS server
+           |- upkeep        this host's facts and certificate
+           `- api           last up: a reachable API means a usable node
+
+    No part catches another's failure: an exception anywhere unwinds the whole tree.
+    """
+    parts = assemble(identity, folder, options)
+    stop = trio.Event()
+    operations = NodeOperations(parts, stop)
+    try:
+        async with trio.open_nursery() as outer:
+            outer.start_soon(_stop_on_signal, stop)
+            async with trio.open_nursery() as base:
+                await _start_base(parts, base)
+                api_stop = trio.Event()
+                async with trio.open_nursery() as work:
+                    await _start_work(parts, operations, work, api_stop)
+                    work.start_soon(_announce, parts, welcome)
+                    await stop.wait()
+                    log.info("stopping; containers and names go on")
+                    outer.cancel_scope.deadline = trio.current_time() + STOP_TIMEOUT
+                    api_stop.set()
+                    await trio.sleep(0.1)
+                    work.cancel_scope.cancel()
+                if operations.is_leaving:
+                    await parts.base.gossip.leave()
+                base.cancel_scope.cancel()
+            outer.cancel_scope.cancel()
+        if operations.is_leaving:
+            await trio.to_thread.run_sync(folder.wipe)
+            log.info("this host has left the cluster; nothing of it remains here")
+    finally:
+        parts.base.store.close()
+    if watchdog.slow_steps:
+        log.info("%d slow steps, the longest %.0f ms", watchdog.slow_steps, watchdog.longest * 1000)
+
+
+async def _start_base(parts: Parts, base: trio.Nursery) -> None:
+    identity, bind = parts.identity, parts.options.bind
+    tcp = await open_tcp_listeners(bind, identity.peer_port)
+    udp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    await udp.bind((bind, identity.peer_port))
+    await base.start(parts.base.probes.run)
+    await base.start(parts.base.gossip.run, udp)
+    await base.start(parts.base.link.run, tcp)
+    await base.start(parts.base.consensus.run)
+    if identity.seeds:
+        parts.base.gossip.join(identity.seeds)
+
+
+async def _start_work(parts: Parts, operations: "NodeOperations", work: trio.Nursery, api_stop: trio.Event) -> None:
+    await work.start(parts.leading.run)
+    if parts.overlaying:
+        await work.start(parts.overlaying.run)
+    await work.start(parts.agent.run)
+    await work.start(parts.names.run)
+    await work.start(parts.upkeep.run)
+    await parts.base.consensus.wait_state()
+    api = Api(
+        parts.base.consensus,
+        operations=operations,
+        now_ms=now_ms,
+        rng=random.SystemRandom(),
+        join_info=parts.base.admission.join_info,
+    )
+    run_dir = parts.options.folders.run
+    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    listeners: list[trio.abc.Listener[Any]] = [
+        *await open_tcp_listeners(parts.options.bind, parts.identity.api_port),
+        open_unix_listener(parts.options.folders.api_socket),
+    ]
+
+    async def serve_api(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await serve(api.handle, listeners, stop=api_stop, task_status=task_status)
+
+    await work.start(serve_api)
+
+
+async def _announce(parts: Parts, welcome: str) -> None:
+    """Say that the node is ready, and once that the cluster counts on it."""
+    identity = parts.identity
+    log.info(
+        "%s (%s) serves the API on http://%s:%d", identity.name, identity.node[:8], identity.address, identity.api_port
+    )
+    if parts.base.consensus.state.cluster.open_access:
+        log.warning("ACCESS CONTROL IS OFF: whoever reaches port %d administers this cluster", identity.api_port)
+    if welcome:
+        sys.stdout.write(welcome)
+        sys.stdout.flush()
+    with trio.move_on_after(ACTIVE_TIMEOUT) as waiting:
+        await parts.upkeep.is_reported.wait()
+    if waiting.cancelled_caught:
+        log.warning("this host is not active after %d s: see `node doctor`", ACTIVE_TIMEOUT)
+        return
+    log.info("this host is active")
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if stop.is_set():
+                os._exit(1)  # Asked twice: the person does not want to wait.
+            stop.set()
+
+
+class NodeOperations:
+    """What the API can have this node itself do."""
+
+    def __init__(self, parts: Parts, stop: trio.Event) -> None:
+        self._parts = parts
+        self._stop = stop
+        self.is_leaving = False
+
+    async def doctor(self) -> Sequence[Mapping[str, Any]]:
+        """Examine this host and its paths."""
+        findings = await self._parts.doctor.examine()
+        return [
+            {"check": each.check, "level": each.level, "detail": each.detail, "try": each.try_} for each in findings
+        ]
+
+    async def leave(self, *, force: bool) -> None:
+        """Take this host out of the cluster and remove all trace of it here; the daemon ends afterwards."""
+        consensus = self._parts.base.consensus
+        me = self._parts.identity.node
+        host = host_of_node(consensus.state, me)
+        others = [h for h in consensus.state.hosts.values() if h.state != "removed" and h.node != me]
+        if not others and not force:
+            raise ApiError(
+                "Conflict", "this is the last host: leaving ends the cluster and forgets its stacks; use --force"
+            )
+        if host is not None and others:
+            try:
+                await consensus.submit(RemoveHost(id=host.id))
+                with trio.fail_after(LEAVE_TIMEOUT):
+                    await self._wait_out_of_group()
+            except (Unavailable, trio.TooSlowError) as error:
+                if not force:
+                    raise Unavailable(f"the others did not confirm: {error}; --force leaves without them") from None
+        await self._remove_traces()
+        self.is_leaving = True
+        self._stop.set()
+
+    async def _wait_out_of_group(self) -> None:
+        """Wait until the group goes on without this node's vote."""
+        consensus, me = self._parts.base.consensus, self._parts.identity.node
+        while me in consensus.raft.config.voters:
+            self._parts.leading.wakeup.set()
+            await trio.sleep(0.1)
+
+    async def _remove_traces(self) -> None:
+        parts = self._parts
+        await parts.agent.remove_all()
+        if parts.overlaying is not None:
+            await parts.overlaying.remove()
+        await parts.names.stop_server()
+
+
+def _read_welcome(descriptor: int | None) -> str:
+    if descriptor is None:
+        return ""
+    with os.fdopen(descriptor, "rb") as pipe:
+        return pipe.read(MAX_WELCOME).decode("utf-8", "replace")
+
+
+def _check_dns_package() -> None:
+    """Another distribution also installs a package called `dns`; running with that one would fail obscurely."""
+    if not (Path(dns.__file__).parent / "zone.py").exists():
+        raise SystemExit(f"{dns.__file__} is not Corral's: install Corral into a virtual environment of its own")
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+if __name__ == "__main__":
+    main()

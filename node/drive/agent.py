@@ -1,0 +1,157 @@
+"""The agent: the only writer to this host's engine.  Makes it match the state and reports what it saw.
+
+Level-triggered: woken by a new state, an engine event or a finished step, it lists, plans and acts.  Steps run side
+by side, one per container at a time; how many and in which order is decided by `node.plan.agent`, not here.
+"""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from node.commands import Observation, ReportContainers
+from node.drive.consensus import Consensus
+from node.drive.wakeup import Wakeup
+from node.model import Host, host_of_node
+from node.plan.agent import plan_host
+from node.plan.agent_steps import (
+    AgentMemory,
+    AnyAction,
+    Create,
+    Pull,
+    Remove,
+    Restart,
+    Start,
+    Stop,
+    note_begun,
+    note_done,
+    note_failed,
+    note_report_lost,
+    note_reported,
+    pruned,
+)
+from node.ports import Engine, EngineContainer, EngineError, RefusedError, Unavailable
+from protocol.ids import NodeId
+
+SETTLE = 0.005
+AT_LEAST_EVERY = 10.0
+ENGINE_RETRY = 2.0
+STEPS_AT_ONCE = 6
+"""More creations at once make an engine slower, not faster."""
+REMOVE_TIMEOUT = 5.0
+
+log = logging.getLogger("corral.agent")
+
+
+class Agent:
+    """The agent's loop on this host; nothing is created before `ready` is set, since it would have no network."""
+
+    def __init__(
+        self, me: NodeId, consensus: Consensus, engine: Engine, *, ready: trio.Event, now_ms: Callable[[], int]
+    ) -> None:
+        self._me = me
+        self._consensus = consensus
+        self._engine = engine
+        self._ready = ready
+        self._now_ms = now_ms
+        self._memory = AgentMemory()
+        self._limit = trio.CapacityLimiter(STEPS_AT_ONCE)
+        self._reporting = trio.Lock()
+        self._is_leaving: bool = False
+        self.wakeup = Wakeup()
+        self.trouble: str | None = None
+        """Why the engine cannot be used, for `status`."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look and act until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._engine.watch, self.wakeup.set)
+            task_status.started()
+            await self._consensus.wait_state()
+            await self._ready.wait()
+            while True:
+                wait = AT_LEAST_EVERY
+                try:
+                    wait = await self._look(nursery)
+                    self.trouble = None
+                except EngineError as error:
+                    if self.trouble is None:
+                        log.warning("the engine cannot be used: %s", error)
+                    self.trouble = str(error)
+                    wait = ENGINE_RETRY
+                await self.wakeup.wait(at_most=wait, settle=SETTLE)
+
+    async def remove_all(self) -> None:
+        """Stop and remove every container of this cluster on this host: it leaves."""
+        self._is_leaving = True
+        async with trio.open_nursery() as nursery:
+            for container in await self._engine.list_containers():
+                nursery.start_soon(self._remove_one, container)
+
+    async def _remove_one(self, container: EngineContainer) -> None:
+        async with self._limit:
+            await self._engine.stop(container.external_id, REMOVE_TIMEOUT)
+            await self._engine.remove(container.external_id)
+
+    async def _look(self, nursery: trio.Nursery) -> float:
+        """Make one round; return how long to wait for the next if nothing happens."""
+        host = host_of_node(self._consensus.state, self._me)
+        if host is None:
+            return AT_LEAST_EVERY
+        have = await self._engine.list_containers()
+        # Read after the listing: a row that the state has lost meanwhile must not make its container a stray.
+        state, now = self._consensus.state, self._now_ms()
+        self._forget_what_is_gone(host, have)
+        plan = plan_host(state, host.id, have, self._memory, now, state_is_current=self._consensus.is_current)
+        if plan.observations:
+            self._memory = note_reported(self._memory, plan.observations)
+            nursery.start_soon(self._report, plan.observations)
+        for action in plan.actions if not self._is_leaving else ():
+            log.info("%s: %s", type(action).__name__.lower(), action.why)
+            self._memory = note_begun(self._memory, action)
+            nursery.start_soon(self._act, action)
+        return AT_LEAST_EVERY if plan.wake_at is None else max(0.0, (plan.wake_at - now) / 1000)
+
+    def _forget_what_is_gone(self, host: Host, have: tuple[EngineContainer, ...]) -> None:
+        rows = [row for row in self._consensus.state.containers.values() if row.host_id == host.id]
+        keys = {row.uuid for row in rows} | {one.external_id for one in have}
+        self._memory = pruned(self._memory, keys, {row.id for row in rows})
+
+    async def _act(self, action: AnyAction) -> None:
+        async with self._limit:
+            try:
+                await self._carry_out(action)
+            except EngineError as error:
+                log.warning("%s failed: %s", action.why, error)
+                self._memory = note_failed(self._memory, action, error.code, str(error), self._now_ms())
+            else:
+                self._memory = note_done(self._memory, action)
+        self.wakeup.set()
+
+    async def _carry_out(self, action: AnyAction) -> None:
+        engine = self._engine
+        match action:
+            case Pull(image=image):
+                await engine.pull(image)
+            case Create(spec=spec):
+                await engine.start(await engine.create(spec))
+            case Start(external_id=external_id):
+                await engine.start(external_id)
+            case Stop(external_id=external_id, timeout=timeout):
+                await engine.stop(external_id, timeout)
+            case Restart(external_id=external_id, timeout=timeout):
+                await engine.stop(external_id, timeout)
+                await engine.start(external_id)
+            case Remove(external_id=external_id):
+                await engine.remove(external_id)
+
+    async def _report(self, observations: tuple[Observation, ...]) -> None:
+        """Tell the cluster; one report at a time, so that a later one never overtakes an earlier one."""
+        async with self._reporting:
+            try:
+                await self._consensus.submit(ReportContainers(node=self._me, observations=observations))
+            except (Unavailable, RefusedError) as error:
+                log.debug("a report did not get through: %s", error)
+                self._memory = note_report_lost(self._memory)
+                await trio.sleep(1.0)
+                self.wakeup.set()

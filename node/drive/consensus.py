@@ -1,0 +1,458 @@
+"""Drives protocol.raft: persists, sends and applies what the core owes, in that order, and answers as a Replica.
+
+One task owns the core.  While it waits for the disk, what arrives queues up and becomes the next batch (group
+commit).  Decides nothing itself; a committed command that this release cannot read is skipped, loudly, as on every
+other replica.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+import msgspec
+import trio
+
+from node.commands import MAX_COMMAND_BYTES, AnyCommand, Proposal, decode_command, decode_proposal, encode_command
+from node.commands import encode_proposal as encode
+from node.drive.link import Caller, LinkDownError, RequestFailedError
+from node.model import Change, Done, Refused, Result, State
+from node.ports import ConsensusView, MemberView, RefusedError, Unavailable
+from node.state import apply_proposal, decode_state, encode_state
+from protocol.errors import DecodeError, ProtocolError
+from protocol.ids import Index, NodeId, Term
+from protocol.messages import Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
+from protocol.messages import encode as encode_record
+from protocol.raft.core import Raft
+from protocol.raft.messages import Config, Entry, EntryKind, decode_message, encode_message
+from protocol.raft.vocabulary import (
+    ConfigChanged,
+    LeaderChanged,
+    NotLeader,
+    Output,
+    ProposalsFull,
+    Role,
+    SavedState,
+    Snapshot,
+    Timing,
+)
+
+MAX_INBOX = 8192
+"""Raft messages waiting for the core; more are dropped, as a lossy network would."""
+MAX_WAITING_PROPOSALS = 4096
+INPUTS_PER_STEP = 256
+APPLY_PER_STEP = 64
+SNAPSHOT_EVERY = 4096
+"""Entries applied since the last snapshot after which a new one is made."""
+SUBMIT_TIMEOUT = 2.0
+"""How long one attempt to reach the leader may take before it is made again."""
+
+log = logging.getLogger("corral.consensus")
+
+
+class Storage(Protocol):
+    """Where the core's promises are kept; each call returns when it is durable."""
+
+    async def load(self) -> tuple[SavedState, Index]: ...
+
+    async def load_snapshot(self) -> Snapshot | None: ...
+
+    async def write(self, output: Output, commit: Index) -> None: ...
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None: ...
+
+
+class Transport(Protocol):
+    """How messages reach other members; node.drive.link is the real one."""
+
+    def send(self, node: NodeId, payload: bytes) -> None: ...
+
+    async def request(self, node: NodeId, kind: Kind, payload: bytes, *, timeout: float) -> bytes: ...
+
+
+Applied = Callable[[State, Sequence[Change]], None]
+"""Told of each new state with the rows that changed; an installed snapshot comes with no rows: read everything."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A proposal of this node whose effect somebody waits for."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    result: Result | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Offered:
+    """A proposal that the leader's core is to take."""
+
+    submit: Submit
+    taken: trio.Event = field(default_factory=trio.Event)
+    refusal: ProtocolError | None = None
+
+
+class Consensus:
+    """This node's member of the Raft group, and the state it has applied."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        storage: Storage,
+        transport: Transport,
+        *,
+        members: Callable[[], Mapping[NodeId, MemberView]],
+        now_ms: Callable[[], int],
+        rng: Random,
+        timing: Timing | None = None,
+    ) -> None:
+        self._me = me
+        self._storage = storage
+        self._transport = transport
+        self._members = members
+        self._now_ms = now_ms
+        self._rng = rng
+        self._timing = timing or Timing()
+        self._raft: Raft | None = None
+        self._state: State | None = None
+        self._changed = trio.Event()
+        self._leader_changed = trio.Event()
+        self._wake = trio.Event()
+        self._messages: list[tuple[NodeId, bytes]] = []
+        self._offered: list[_Offered] = []
+        self._calls: list[Callable[[Raft, float], None]] = []
+        self._waiting: dict[str, _Waiting] = {}
+        self._listeners: list[Applied] = []
+        self._applied = self._commit_on_disk = self._snapshot_index = Index(0)
+        self._last_at = 0
+        self._stale_since: int | None = None
+        self._has_heard_leader = False
+        self._snapshotting = False
+        self.skipped_entries = 0
+        """Committed entries that this release could not read: an alarm when not zero."""
+
+    @property
+    def has_state(self) -> bool:
+        """False on a newcomer until the first entries or a snapshot arrived."""
+        return self._state is not None
+
+    @property
+    def state(self) -> State:
+        if self._state is None:
+            raise Unavailable("this node has not received the cluster's state yet; try again in a moment")
+        return self._state
+
+    @property
+    def is_leader(self) -> bool:
+        return self._raft is not None and self._raft.role is Role.LEADER
+
+    @property
+    def leads_currently(self) -> bool:
+        """Whether this node leads and has applied all that earlier leaders acknowledged (6.4: an entry of its term)."""
+        return self.is_leader and self._state is not None and self.raft.term_at(self._applied) == self.raft.term
+
+    @property
+    def is_current(self) -> bool:
+        """Whether a leader's word has been heard since this start, and all it said is committed is applied."""
+        return self._raft is not None and self._has_heard_leader and self._applied >= self._raft.commit_index
+
+    @property
+    def raft(self) -> Raft:
+        """The core, to be read only."""
+        if self._raft is None:
+            raise RuntimeError("consensus is not running")
+        return self._raft
+
+    @property
+    def consensus(self) -> ConsensusView:
+        raft = self.raft
+        return ConsensusView(
+            node=self._me,
+            role=raft.role.value,
+            term=raft.term,
+            leader=raft.leader,
+            voters=raft.config.voters,
+            learners=raft.config.learners,
+            commit_index=raft.commit_index,
+            applied_index=self._applied,
+            last_index=raft.last_index,
+            stale_since=self._stale_since,
+        )
+
+    @property
+    def members(self) -> Mapping[NodeId, MemberView]:
+        return self._members()
+
+    def listen(self, listener: Applied) -> None:
+        """Have `listener` called at each new state, in the order of application; it must not block."""
+        self._listeners.append(listener)
+
+    async def wait_changed(self, since: State) -> State:
+        while self.state is since:
+            await self._changed.wait()
+        return self.state
+
+    async def wait_state(self) -> State:
+        """Wait for the first state."""
+        while self._state is None:
+            await self._changed.wait()
+        return self._state
+
+    async def wait_leader_change(self) -> None:
+        """Return when who leads may have changed."""
+        await self._leader_changed.wait()
+
+    def deliver(self, sender: NodeId, payload: bytes) -> None:
+        """Take a Raft message from the link."""
+        if len(self._messages) < MAX_INBOX:
+            self._messages.append((sender, payload))
+            self._wake.set()
+
+    def peer_lost(self, node: NodeId) -> None:
+        """The link to `node` broke: if it leads, there is reason to doubt it."""
+        self._call(lambda raft, now: raft.handle_peer_lost(node, now))
+
+    def propose_config(self, config: Config) -> None:
+        """Ask the core for a membership change; a refusal is logged, the planner sees the outcome in the config."""
+
+        def propose(raft: Raft, now: float) -> None:
+            try:
+                raft.propose_config(config, now)
+            except ProtocolError as error:
+                log.debug("membership change not possible now: %s", error)
+
+        self._call(propose)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load what is on disk, then drive the core until cancelled."""
+        saved, commit = await self._storage.load()
+        await self._restore(saved, commit)
+        self._raft = Raft(self._me, saved=saved, timing=self._timing, rng=self._rng, now=trio.current_time())
+        self._stale_since = self._now_ms()
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                await self._wait_for_input()
+                self._feed(self._raft)
+                await self._obey(self._raft, self._raft.take_output(), nursery)
+
+    async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
+        encoded = encode_command(command)
+        if len(encoded) > MAX_COMMAND_BYTES:
+            raise RefusedError("MaxLengthExceeded", f"the change is {len(encoded)} bytes, more than a log entry holds")
+        if len(self._waiting) >= MAX_WAITING_PROPOSALS:
+            raise Unavailable(f"{MAX_WAITING_PROPOSALS} changes wait for the leader already; try again shortly")
+        proposal = f"{self._rng.getrandbits(128):032x}"
+        waiting = self._waiting[proposal] = _Waiting()
+        detail = "no leader is known"
+        try:
+            with trio.move_on_after(timeout):
+                while not waiting.done.is_set():
+                    detail = await self._attempt(Submit(proposal, encoded), waiting)
+        finally:
+            del self._waiting[proposal]
+        match waiting.result:
+            case Done() as done:
+                return done
+            case Refused() as refused:
+                raise RefusedError(refused.code, refused.message, refused.field)
+            case None:
+                raise Unavailable(f"the change was not confirmed within {timeout:g} s: {detail}; it may still happen")
+
+    async def answer_submit(self, caller: Caller, payload: bytes) -> bytes:
+        """Handler of Kind.SUBMIT: take another node's proposal if this node leads."""
+        submit = decode_submit(payload)
+        try:
+            decode_command(submit.command)
+        except msgspec.MsgspecError as error:
+            raise DecodeError(
+                f"node {(caller.node or '')[:8]} sent a command this release cannot read: {error}"
+            ) from None
+        return encode_record(await self._offer_here(submit))
+
+    async def _attempt(self, submit: Submit, waiting: _Waiting) -> str:
+        """Offer the proposal once to whoever leads and wait for its effect, until it is time to offer it again."""
+        leader_changed = self._leader_changed
+        reply = await self._offer(submit)
+        with trio.move_on_after(SUBMIT_TIMEOUT if reply.accepted else self._timing.heartbeat_interval):
+            async with trio.open_nursery() as nursery:
+                for event in (waiting.done, leader_changed):
+                    nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+        return reply.detail or "the leader took it, and a majority has not confirmed it"
+
+    async def _offer(self, submit: Submit) -> SubmitReply:
+        leader = self.raft.leader
+        if leader == self._me:
+            return await self._offer_here(submit)
+        if leader is None:
+            return SubmitReply(False, None, "no leader is known here; is a majority of the voters up?")
+        try:
+            reply = await self._transport.request(leader, Kind.SUBMIT, encode_record(submit), timeout=SUBMIT_TIMEOUT)
+            return decode_submit_reply(reply)
+        except (LinkDownError, RequestFailedError, DecodeError) as error:
+            return SubmitReply(False, None, f"the leader {leader[:8]} did not take it: {error}")
+
+    async def _offer_here(self, submit: Submit) -> SubmitReply:
+        if not self.is_leader:
+            return SubmitReply(False, self.raft.leader, "this node does not lead")
+        if len(self._offered) >= MAX_WAITING_PROPOSALS:
+            return SubmitReply(False, self._me, "the leader has too many changes waiting")
+        offered = _Offered(submit)
+        self._offered.append(offered)
+        self._wake.set()
+        await offered.taken.wait()
+        if offered.refusal is None:
+            return SubmitReply(True, self._me)
+        return SubmitReply(False, self.raft.leader, str(offered.refusal))
+
+    def _call(self, call: Callable[[Raft, float], None]) -> None:
+        self._calls.append(call)
+        self._wake.set()
+
+    async def _wait_for_input(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._raft is not None and not (self._messages or self._offered or self._calls):
+            with trio.move_on_at(self._raft.wake_at):
+                await self._wake.wait()
+        self._wake = trio.Event()
+
+    def _feed(self, raft: Raft) -> None:
+        """Give the core what has arrived: messages before the timer, so that a late loop does not doubt its leader."""
+        now = trio.current_time()
+        batch, self._messages = self._messages[:INPUTS_PER_STEP], self._messages[INPUTS_PER_STEP:]
+        for sender, payload in batch:
+            try:
+                raft.handle_message(sender, decode_message(payload), now)
+            except ProtocolError as error:
+                log.warning("node %s sent what is no Raft message: %s", sender[:8], error)
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call(raft, now)
+        if self._offered:
+            self._propose(raft, now)
+        if not self._messages:
+            raft.handle_timer(now)
+
+    def _propose(self, raft: Raft, now: float) -> None:
+        offered, self._offered = self._offered, []
+        self._last_at = max(self._last_at, self._now_ms())
+        entries = tuple(
+            encode(Proposal(id=o.submit.proposal, at=self._last_at, command=decode_command(o.submit.command)))
+            for o in offered
+        )
+        try:
+            raft.propose(entries, now)
+        except (NotLeader, ProposalsFull) as error:
+            for each in offered:
+                each.refusal = error
+        for each in offered:
+            each.taken.set()
+
+    async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
+        if _is_durable(output) or raft.commit_index >= self._commit_on_disk + SNAPSHOT_EVERY:
+            await self._storage.write(output, raft.commit_index)
+            self._commit_on_disk = raft.commit_index
+        for envelope in output.send:
+            self._transport.send(envelope.to, encode_message(envelope.message))
+        if output.install is not None:
+            await self._install(output.install)
+        await self._apply(output.apply)
+        if output.load_snapshot:
+            nursery.start_soon(self._load_snapshot)
+        self._note_events(raft, output)
+        if self._applied >= self._snapshot_index + SNAPSHOT_EVERY and not self._snapshotting:
+            self._snapshotting = True
+            nursery.start_soon(self._make_snapshot, raft.term, raft.config)
+
+    def _note_events(self, raft: Raft, output: Output) -> None:
+        for event in output.events:
+            match event:
+                case LeaderChanged(leader, term):
+                    log.info("term %d: %s leads", term, leader[:8] if leader else "nobody")
+                    self._stale_since = None if leader else self._now_ms()
+                    self._leader_changed.set()
+                    self._leader_changed = trio.Event()
+                case ConfigChanged(config, _, True):
+                    log.info("the group has %d voters and %d learners", len(config.voters), len(config.learners))
+                case _:
+                    pass
+        if raft.leader is not None:
+            self._has_heard_leader = True
+
+    async def _restore(self, saved: SavedState, commit: Index) -> None:
+        """Rebuild the state from the snapshot and the entries that are known to be committed."""
+        if saved.snapshot is not None and (snapshot := await self._storage.load_snapshot()) is not None:
+            await self._install(snapshot)
+        await self._apply([entry for entry in saved.entries if self._applied < entry.index <= commit])
+        self._commit_on_disk = commit
+
+    async def _install(self, snapshot: Snapshot) -> None:
+        state = await trio.to_thread.run_sync(decode_state, snapshot.state)
+        self._applied = self._snapshot_index = snapshot.meta.index
+        self._replace(state, ())
+        for proposal, waiting in self._waiting.items():
+            if (result := state.recent.get(proposal)) is not None:
+                waiting.result = result
+                waiting.done.set()
+
+    async def _apply(self, entries: Sequence[Entry]) -> None:
+        for number, entry in enumerate(entries):
+            if entry.index <= self._applied:
+                continue  # Known as committed from the disk, and now committed once more by a leader.
+            if entry.kind is EntryKind.COMMAND:
+                self._apply_one(entry)
+            self._applied = entry.index
+            if number % APPLY_PER_STEP == APPLY_PER_STEP - 1:
+                await trio.lowlevel.checkpoint()
+
+    def _apply_one(self, entry: Entry) -> None:
+        try:
+            proposal = decode_proposal(entry.data)
+        except msgspec.MsgspecError as error:
+            self.skipped_entries += 1
+            log.error("entry %d is skipped, this release cannot read it: %s", entry.index, error)
+            return
+        self._last_at = max(self._last_at, proposal.at)
+        applied = apply_proposal(self._state, proposal)
+        self._replace(applied.state, applied.changes)
+        if waiting := self._waiting.get(proposal.id):
+            waiting.result = applied.result
+            waiting.done.set()
+
+    def _replace(self, state: State | None, changes: Sequence[Change]) -> None:
+        if state is None:
+            return
+        self._state = state
+        self._changed.set()
+        self._changed = trio.Event()
+        for listener in self._listeners:
+            listener(state, changes)
+
+    async def _load_snapshot(self) -> None:
+        snapshot = await self._storage.load_snapshot()
+        if snapshot is not None:
+            self._call(lambda raft, now: raft.handle_snapshot_loaded(snapshot, now))
+
+    async def _make_snapshot(self, term: Term, config: Config) -> None:
+        """Write the state as it is now; it is one immutable value, so encoding it in a thread is safe."""
+        state, index = self._state, self._applied
+        try:
+            if state is None:
+                return
+            meta = self.raft.snapshot_meta(index)
+            encoded = await trio.to_thread.run_sync(encode_state, state)
+            await self._storage.save_snapshot(Snapshot(meta, encoded))
+            self._snapshot_index = index
+            self._call(lambda raft, now: raft.handle_snapshot_made(meta, now))
+            log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
+        finally:
+            self._snapshotting = False
+
+
+def _is_durable(output: Output) -> bool:
+    return bool(output.hard or output.install or output.truncate_from is not None or output.compact_to or output.append)
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

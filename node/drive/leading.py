@@ -1,0 +1,95 @@
+"""What the leader does beyond ordering commands: plans, and keeps the Raft group's membership what it should be.
+
+Level-triggered: woken by a new state, by gossip or by time, it re-reads everything, submits what the pure planners
+want, and sleeps.  On a follower it sleeps.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+import trio
+
+from node.commands import Batch, SealCaKey
+from node.drive.consensus import Consensus
+from node.drive.wakeup import Wakeup
+from node.model import State
+from node.plan.everything import Picture, plan
+from node.plan.members import plan_members
+from node.ports import RefusedError, Unavailable
+from protocol.ids import NodeId
+from protocol.raft.voters import HostView, plan_voters
+
+SETTLE = 0.01
+"""A burst of changes is planned for once, this many seconds after the first."""
+AT_LEAST_EVERY = 1.0
+RETRY_AFTER = 0.5
+
+log = logging.getLogger("corral.leading")
+
+
+class Leading:
+    """The leader's loop on this node."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        consensus: Consensus,
+        *,
+        dead_since: Callable[[], Mapping[NodeId, float]],
+        plan_seals: Callable[[State], Sequence[SealCaKey]],
+        now_ms: Callable[[], int],
+        rng: Random,
+    ) -> None:
+        self._me = me
+        self._consensus = consensus
+        self._dead_since = dead_since
+        self._plan_seals = plan_seals
+        self._now_ms = now_ms
+        self._rng = rng
+        self.wakeup = Wakeup()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Plan whenever this node leads, until cancelled."""
+        task_status.started()
+        while True:
+            if self._consensus.leads_currently:
+                await self._plan_once()
+            await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
+
+    async def _plan_once(self) -> None:
+        state, now = self._consensus.state, trio.current_time()
+        dead_since = self._dead_since()
+        self._plan_group(state, dead_since, now)
+        ages = {node: now - since for node, since in dead_since.items()}
+        planned = plan(state, Picture(dead_for=ages), self._now_ms(), self._rng)
+        commands = (*self._plan_seals(state), *planned)
+        if not commands:
+            return
+        try:
+            await self._consensus.submit(Batch(commands=commands))
+        except (RefusedError, Unavailable) as error:
+            log.warning("planned changes were not taken: %s", error)
+            await trio.sleep(RETRY_AFTER)
+        self.wakeup.set()
+
+    def _plan_group(self, state: State, dead_since: Mapping[NodeId, float], now: float) -> None:
+        raft = self._consensus.raft
+        if not raft.is_config_committed:
+            return
+        hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
+        caught_up = [node for node, status in raft.peers(now).items() if status.is_caught_up]
+        config = plan_members(raft.config, hosts.keys(), self._me, caught_up)
+        if config is None:
+            view = HostView(
+                me=self._me,
+                dead_since={node: since for node, since in dead_since.items() if node in hosts},
+                caught_up=caught_up,
+                zones={node: host.labels["zone"] for node, host in hosts.items() if "zone" in host.labels},
+            )
+            voters = plan_voters(raft.config, view, now)
+            if voters is None:
+                return
+            log.info("changing who votes: %s", voters.why)
+            config = voters.config
+        self._consensus.propose_config(config)

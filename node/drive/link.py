@@ -1,0 +1,316 @@
+"""The peer link: frames between nodes over mutual TLS, one outgoing connection per peer.
+
+Requests and one-way messages leave on our own connection to the peer; replies come back on it.  A broken
+connection fails what waited on it and is reported at once, since a killed leader shows here first.  Messages to
+a peer that is not connected are dropped: the cores above resend.
+"""
+
+import logging
+import math
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import trio
+
+from node.drive.credentials import Credentials, server_name
+from protocol.errors import ProtocolError
+from protocol.ids import NodeId
+from protocol.messages import OPEN_TO_STRANGERS, Kind
+from protocol.pki import node_id_of
+from protocol.wire import Frame, FrameReader, encode_frame
+
+HANDSHAKE_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 3.0
+WRITE_TIMEOUT = 30.0
+FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
+MAX_CONNECTIONS = 4096
+MAX_STRANGERS = 64
+STRANGER_TIMEOUT = 60.0
+"""How long one without a certificate may stay connected: long enough for a whole join."""
+OUTBOX_FRAMES = 1024
+REQUESTS_AT_ONCE = 64
+READ_BYTES = 65536
+
+NETWORK_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ssl.CertificateError)
+
+log = logging.getLogger("corral.link")
+
+
+class LinkDownError(Exception):
+    """The peer could not be reached, or went away before it replied."""
+
+
+class RequestFailedError(Exception):
+    """The peer's handler failed; the text is the peer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a frame: a member by its certificate, or a stranger (`node` None)."""
+
+    node: NodeId | None
+    address: str
+
+
+Handler = Callable[[Caller, bytes], Awaitable[bytes]]
+"""Answers one request."""
+
+Resolve = Callable[[NodeId], tuple[str, int] | None]
+"""Where a node's peer port is now, as far as anybody knows."""
+
+
+@dataclass(slots=True, eq=False)
+class _Peer:
+    """Our side of the connection to one peer."""
+
+    node: NodeId
+    send: trio.MemorySendChannel[bytes]
+    receive: trio.MemoryReceiveChannel[bytes]
+    waiting: dict[int, tuple[trio.Event, list[Frame]]] = field(default_factory=dict)
+    next_number: int = 1
+    connected: bool = False
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    kick: trio.Event = field(default_factory=trio.Event)
+
+
+class Link:
+    """Serves the peer port and keeps a connection to each peer that something was sent to."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._handlers: dict[int, Handler] = {}
+        self._peers: dict[NodeId, _Peer] = {}
+        self._nursery: trio.Nursery | None = None
+        self._connections = 0
+        self._strangers = 0
+
+    def connect(
+        self,
+        *,
+        resolve: Resolve,
+        is_member: Callable[[NodeId], bool],
+        on_message: Callable[[NodeId, bytes], None],
+        on_lost: Callable[[NodeId], None],
+        handlers: Mapping[Kind, Handler],
+    ) -> None:
+        """Say who is told of messages and losses and who answers requests; once, before `run`."""
+        self._resolve = resolve
+        self._is_member = is_member
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._handlers = {int(kind): handler for kind, handler in handlers.items()}
+
+    async def run(
+        self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve `listeners` and run the outgoing connections until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(trio.serve_listeners, self._serve, listeners)
+            task_status.started()
+
+    def send(self, node: NodeId, payload: bytes) -> None:
+        """Send a one-way Raft message, or drop it when the peer is not connected or slow."""
+        peer = self._peer(node)
+        if peer.connected:
+            with suppress(trio.WouldBlock):
+                peer.send.send_nowait(encode_frame(Frame(Kind.RAFT, 0, payload)))
+
+    async def request(self, node: NodeId, kind: Kind, payload: bytes, *, timeout: float) -> bytes:
+        """Ask `node` and return its reply; LinkDownError without an answer, RequestFailedError with a bad one."""
+        peer = self._peer(node)
+        number, peer.next_number = peer.next_number, peer.next_number + 1
+        done, answer = trio.Event(), list[Frame]()
+        peer.waiting[number] = (done, answer)
+        try:
+            with trio.move_on_after(timeout):
+                await peer.send.send(encode_frame(Frame(kind, number, payload)))
+                await done.wait()
+        finally:
+            peer.waiting.pop(number, None)
+        if not answer:
+            raise LinkDownError(f"node {node[:8]} did not answer within {timeout:g} s or closed the connection")
+        if answer[0].kind == Kind.FAILED:
+            raise RequestFailedError(answer[0].payload.decode("utf-8", "replace"))
+        return answer[0].payload
+
+    def hint_changed(self, node: NodeId) -> None:
+        """Gossip has news of `node`: try to connect now rather than at the end of a back-off."""
+        if peer := self._peers.get(node):
+            peer.kick.set()
+
+    def forget(self, node: NodeId) -> None:
+        """Drop the connection to a node that is no longer a member."""
+        if peer := self._peers.pop(node, None):
+            peer.scope.cancel()
+
+    def _peer(self, node: NodeId) -> _Peer:
+        peer = self._peers.get(node)
+        if peer is None:
+            peer = self._peers[node] = _Peer(node, *trio.open_memory_channel[bytes](OUTBOX_FRAMES))
+            if self._nursery is None:
+                raise RuntimeError("the link is not running")
+            self._nursery.start_soon(self._keep_connected, peer)
+        return peer
+
+    async def _keep_connected(self, peer: _Peer) -> None:
+        backoff = FIRST_BACKOFF
+        with peer.scope:
+            while True:
+                stream = await self._connect(peer.node)
+                if stream is not None:
+                    backoff = FIRST_BACKOFF
+                    await self._converse(peer, stream)
+                    self._on_lost(peer.node)
+                _drain(peer)
+                peer.kick = trio.Event()
+                with trio.move_on_after(backoff):
+                    await peer.kick.wait()
+                backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _connect(self, node: NodeId) -> "trio.SSLStream[trio.SocketStream] | None":
+        where = self._resolve(node)
+        if where is None:
+            return None
+        tcp: trio.SocketStream | None = None
+        with trio.move_on_after(CONNECT_TIMEOUT):
+            try:
+                tcp = await trio.open_tcp_stream(*where)
+                stream = trio.SSLStream(tcp, self._credentials.client, server_hostname=server_name(node))
+                await stream.do_handshake()
+                return stream
+            except NETWORK_ERRORS as error:
+                log.debug("cannot reach %s at %s:%s: %s", node[:8], *where, error)
+        if tcp is not None:
+            await trio.aclose_forcefully(tcp)
+        return None
+
+    async def _converse(self, peer: _Peer, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        """Write what is queued and hand out replies, until the connection breaks."""
+        peer.connected = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_write_all, stream, peer.receive, nursery.cancel_scope)
+                reader = FrameReader()
+                with suppress(ProtocolError, *NETWORK_ERRORS):
+                    while data := await stream.receive_some(READ_BYTES):
+                        for frame in reader.feed(bytes(data)):
+                            _take_reply(peer, frame)
+                nursery.cancel_scope.cancel()
+        finally:
+            peer.connected = False
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def _serve(self, tcp: trio.SocketStream) -> None:
+        """Serve one incoming connection; whatever it sends, only this connection suffers."""
+        if self._connections >= MAX_CONNECTIONS:
+            await trio.aclose_forcefully(tcp)
+            return
+        self._connections += 1
+        stream = trio.SSLStream(tcp, self._credentials.server, server_hostname=None, server_side=True)
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT):
+                await stream.do_handshake()
+            caller = _identify(stream, tcp)
+            await self._serve_caller(caller, stream)
+        except* (ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as errors:
+            log.debug("a connection to the peer port ended: %s", errors.exceptions[0])
+        finally:
+            self._connections -= 1
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def _serve_caller(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        if caller.node is not None:
+            if not self._is_member(caller.node):
+                log.warning("refused node %s at %s: it is no member", caller.node[:8], caller.address)
+                return
+            try:
+                await self._read_requests(caller, stream, math.inf)
+            finally:
+                self._on_lost(caller.node)
+            return
+        if self._strangers >= MAX_STRANGERS:
+            return
+        self._strangers += 1
+        try:
+            await self._read_requests(caller, stream, STRANGER_TIMEOUT)
+        finally:
+            self._strangers -= 1
+
+    async def _read_requests(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]", seconds: float) -> None:
+        replies, outbox = trio.open_memory_channel[bytes](REQUESTS_AT_ONCE)
+        limit = trio.Semaphore(REQUESTS_AT_ONCE)
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_write_all, stream, outbox, nursery.cancel_scope)
+                reader = FrameReader()
+                while data := await stream.receive_some(READ_BYTES):
+                    for frame in reader.feed(bytes(data)):
+                        if frame.kind == Kind.RAFT and caller.node is not None:
+                            self._on_message(caller.node, frame.payload)
+                            continue
+                        await limit.acquire()
+                        nursery.start_soon(self._answer, caller, frame, replies, limit)
+                nursery.cancel_scope.cancel()
+
+    async def _answer(
+        self, caller: Caller, frame: Frame, replies: trio.MemorySendChannel[bytes], limit: trio.Semaphore
+    ) -> None:
+        kind, payload = Kind.REPLY, b""
+        try:
+            handler = self._handlers.get(frame.kind)
+            if handler is None or (caller.node is None and frame.kind not in OPEN_TO_STRANGERS):
+                raise PermissionError(f"requests of kind {frame.kind} are not answered here")
+            payload = await handler(caller, frame.payload)
+        except (ProtocolError, PermissionError, LinkDownError, RequestFailedError) as error:
+            kind, payload = Kind.FAILED, str(error).encode()
+        finally:
+            limit.release()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await replies.send(encode_frame(Frame(kind, frame.number, payload)))
+
+
+def _identify(stream: "trio.SSLStream[trio.SocketStream]", tcp: trio.SocketStream) -> Caller:
+    certificate: bytes | None = stream.getpeercert(binary_form=True)
+    address = str(tcp.socket.getpeername()[0])
+    return Caller(node_id_of(certificate) if certificate else None, address)
+
+
+def _take_reply(peer: _Peer, frame: Frame) -> None:
+    waiting = peer.waiting.get(frame.number)
+    if waiting and not waiting[1]:
+        waiting[1].append(frame)
+        waiting[0].set()
+
+
+def _drain(peer: _Peer) -> None:
+    """Forget what was queued for a connection that is gone, and wake whoever waits for a reply on it."""
+    with suppress(trio.WouldBlock):
+        while True:
+            peer.receive.receive_nowait()
+    for done, _ in peer.waiting.values():
+        done.set()
+
+
+async def _write_all(
+    stream: "trio.SSLStream[trio.SocketStream]",
+    frames: trio.MemoryReceiveChannel[bytes],
+    on_failure: trio.CancelScope,
+) -> None:
+    """The only writer of a connection.  What waits is sent in one piece; a peer that takes nothing is dropped."""
+    try:
+        while True:
+            data = [await frames.receive()]
+            size = len(data[0])
+            with suppress(trio.WouldBlock):
+                while size < READ_BYTES:
+                    data.append(frames.receive_nowait())
+                    size += len(data[-1])
+            with trio.fail_after(WRITE_TIMEOUT):
+                await stream.send_all(b"".join(data))
+    except (trio.TooSlowError, *NETWORK_ERRORS):
+        on_failure.cancel()

@@ -1,0 +1,121 @@
+"""Feeds the host's DNS server: renders this environment's names from the state and from who is alive, sends changes.
+
+The server is a process of its own and outlives the daemon; it is found again or started here.  Level-triggered.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import trio
+
+from dns.control import ControlClient, ControlError, ServerOptions, ensure_server
+from dns.zone import Zone, make_zone
+from node.drive.consensus import Consensus
+from node.drive.wakeup import Wakeup
+from node.model import host_of_node
+from node.plan.names import render_names
+from protocol.ids import NodeId
+
+SETTLE = 0.02
+AT_LEAST_EVERY = 10.0
+RETRY_AFTER = 1.0
+DNS_ADDRESS = "169.254.169.250"
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+log = logging.getLogger("corral.names")
+
+
+def parse_upstreams(resolv_conf: str) -> tuple[str, ...]:
+    """Return the resolvers of a resolv.conf (resolv.conf(5)), without our own address."""
+    servers = [
+        line.split()[1] for line in resolv_conf.splitlines() if line.split()[:1] == ["nameserver"] and line.split()[1:]
+    ]
+    return tuple(server for server in dict.fromkeys(servers) if server != DNS_ADDRESS)
+
+
+@dataclass(slots=True, eq=False)
+class Names:
+    """Keeps the DNS server's zone equal to what state and gossip say."""
+
+    me: NodeId
+    consensus: Consensus
+    dead: Callable[[], frozenset[NodeId]]
+    options: ServerOptions
+    now_ms: Callable[[], int]
+    wakeup: Wakeup
+    also_allow: tuple[str, ...] = ()
+    """Prefixes that may ask besides this host's containers."""
+    _client: ControlClient | None = None
+    _zone: Zone | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Publish until cancelled; the server goes on afterwards."""
+        task_status.started()
+        try:
+            while True:
+                try:
+                    await self._publish()
+                except ControlError as error:
+                    log.warning("the DNS server is not following: %s", error)
+                    await self._close()
+                    await trio.sleep(RETRY_AFTER)
+                await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self._close()
+
+    async def stop_server(self) -> None:
+        """End the DNS server: this host leaves the cluster."""
+        with suppress(ControlError):
+            client = await ControlClient.connect(self.options.control)
+            await client.stop()
+            await client.aclose()
+
+    async def _publish(self) -> None:
+        if self._client is None:
+            self._client = await ensure_server(self.options)
+        elif self._zone is not None:
+            await self._client.status()
+        if not self.consensus.is_current:
+            return  # The server answers from the zone it has; ours would be older.
+        zone = self._render()
+        if zone is not None:
+            await self._client.publish(zone)
+            self._zone = zone
+
+    def _render(self) -> Zone | None:
+        state = self.consensus.state
+        host = host_of_node(state, self.me)
+        if host is None:
+            return None
+        table = render_names(state, host.environment_id, self.dead() - {self.me}, host.id)
+        previous = self._zone
+        try:
+            upstreams = parse_upstreams(RESOLV_CONF.read_text())
+        except OSError:
+            upstreams = ()
+        # A serial grows over restarts of the daemon too: the server may know us from before.
+        serial = max(previous.serial + 1 if previous else 0, self.now_ms())
+        zone = make_zone(
+            serial,
+            table.names,
+            scopes=table.scopes,
+            upstreams=upstreams,
+            allow=(*((host.subnet,) if host.subnet else ()), *self.also_allow),
+            networks=(state.cluster.overlay_network,),
+        )
+        if previous is not None and _same(previous, zone):
+            return previous
+        return zone
+
+    async def _close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+def _same(one: Zone, other: Zone) -> bool:
+    return replace(one, serial=other.serial) == other

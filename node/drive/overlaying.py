@@ -1,0 +1,97 @@
+"""Keeps this host's bridge network and overlay what the state says, and reports what is in use.
+
+Level-triggered: woken by a changed set of hosts, by netlink and by time; reads, compares, mends.  While the daemon is
+down everything it made goes on working.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+from node.drive.consensus import Consensus
+from node.drive.wakeup import Wakeup
+from node.model import Host, host_of_node
+from node.overlay.overlay import Overlay
+from node.plan.overlay_model import OverlayReport, gateway_of
+from node.plan.peers import render_overlay
+from node.ports import Engine, EngineError, NetworkSpec
+from protocol.ids import NodeId
+
+AT_LEAST_EVERY = 15.0
+RETRY_AFTER = 2.0
+NETWORK_NAME = "corral"
+BRIDGE = "corral0"
+
+log = logging.getLogger("corral.overlay")
+
+
+@dataclass(slots=True, eq=False)
+class Overlaying:
+    """The overlay's loop on this host; `ready` is set once containers may be attached."""
+
+    me: NodeId
+    address: Callable[[], str]
+    private_key: bytes
+    consensus: Consensus
+    engine: Engine
+    overlay: Overlay
+    wakeup: Wakeup
+    ready: trio.Event
+    report: OverlayReport | None = None
+    trouble: str | None = None
+    """Why the overlay is not as it should be, for `status` and `doctor`."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Apply until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            task_status.started()
+            while True:
+                wait = AT_LEAST_EVERY if await self._attempt(self._apply) else RETRY_AFTER
+                await self.wakeup.wait(at_most=wait, settle=0.05)
+
+    async def remove(self) -> None:
+        """Take away all trace, the bridge network included; containers must be gone."""
+        await self._attempt(lambda: self.engine.remove_network(NETWORK_NAME))
+        await self.overlay.apply(None)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._attempt(lambda: self.overlay.watch(self.wakeup.set))
+            await trio.sleep(RETRY_AFTER)
+
+    async def _attempt(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Do `step`; what the host or the engine refuses is kept as trouble and tried again later."""
+        try:
+            await step()
+        except (EngineError, OSError, ValueError, RuntimeError) as error:
+            if str(error) != self.trouble:
+                log.warning("the overlay is not complete: %s", error)
+            self.trouble = str(error)
+            return False
+        return True
+
+    async def _apply(self) -> None:
+        if not self.consensus.has_state:
+            return
+        state = self.consensus.state
+        host = host_of_node(state, self.me)
+        if host is None or not host.subnet:
+            return
+        config = render_overlay(state, host, self.private_key, self.address())
+        report = await self.overlay.apply(config)
+        if report.mtu is not None:
+            # The bridge is Docker's to make, with the MTU of the tunnel; what belongs on it follows once it is there.
+            await self.engine.ensure_network(_network_of(host, report.mtu))
+            report = await self.overlay.apply(config) if report.failures else report
+        self.report = report
+        if report.failures:
+            raise RuntimeError("; ".join(report.failures))
+        self.trouble = None
+        self.ready.set()
+
+
+def _network_of(host: Host, mtu: int) -> NetworkSpec:
+    return NetworkSpec(name=NETWORK_NAME, bridge=BRIDGE, subnet=host.subnet, gateway=gateway_of(host.subnet), mtu=mtu)

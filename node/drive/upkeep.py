@@ -1,0 +1,176 @@
+"""Small duties of a member: tell the cluster what this host is, renew its certificate, remember where the others are.
+
+Each is level-triggered and harmless to repeat.  Nothing here decides about containers.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import trio
+
+from node.commands import ReportHost
+from node.config import VERSION
+from node.drive.admission import Admission, encode_renewal
+from node.drive.consensus import Consensus, Transport
+from node.drive.credentials import Credentials
+from node.drive.link import LinkDownError, RequestFailedError
+from node.drive.wakeup import Wakeup
+from node.model import Host, HostFacts, host_of_node
+from node.ports import Engine, EngineError, EngineVersion, MemberView, RefusedError, Unavailable
+from node.store.identity import DataFolder, Identity
+from protocol.errors import ProtocolError
+from protocol.messages import Kind
+from protocol.pki import (
+    certificate_from_der,
+    certificate_from_pem,
+    certificate_to_pem,
+    key_from_pem,
+    new_csr,
+    node_id_of,
+    renew_at,
+    utc,
+    verify_issued_by,
+    verify_key,
+)
+
+REPORT_EVERY = 30.0
+REPORT_RETRY = 1.0
+RENEW_CHECK_EVERY = 3600.0
+RENEW_RETRY = 60.0
+SEEDS_EVERY = 30.0
+MAX_SEEDS = 32
+ALARM_DAYS = 14
+
+log = logging.getLogger("corral.upkeep")
+
+
+@dataclass(slots=True, eq=False)
+class Upkeep:
+    """The duties, and the identity as it is now: the one writer of the identity file while the daemon runs."""
+
+    folder: DataFolder
+    identity: Identity
+    consensus: Consensus
+    transport: Transport
+    admission: Admission
+    credentials: Credentials
+    engine: Engine
+    overlay_facts: Callable[[], tuple[str, int]]
+    """Kind and MTU of the overlay in use."""
+    now: Callable[[], float]
+    wakeup: Wakeup = field(default_factory=Wakeup)
+    is_reported: trio.Event = field(default_factory=trio.Event)
+    """Set once the cluster knows this host as it is: it is active."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do all duties until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._report_host)
+            nursery.start_soon(self._renew_certificate)
+            nursery.start_soon(self._remember_others)
+            task_status.started()
+
+    async def _report_host(self) -> None:
+        while True:
+            wait = REPORT_EVERY
+            try:
+                await self._report_once()
+            except (EngineError, RefusedError, Unavailable) as error:
+                log.debug("this host's facts are not reported yet: %s", error)
+                wait = REPORT_RETRY
+            await self.wakeup.wait(at_most=wait, settle=0.05)
+
+    async def _report_once(self) -> None:
+        state = await self.consensus.wait_state()
+        host = host_of_node(state, self.identity.node)
+        if host is None:
+            return
+        kind, mtu = self.overlay_facts()
+        wanted = _host_as_it_is(host, self.identity, await self.engine.version(), kind, mtu)
+        if wanted != host:
+            await self.consensus.submit(
+                ReportHost(
+                    node=self.identity.node,
+                    address=wanted.address,
+                    peer_port=wanted.peer_port,
+                    api_port=wanted.api_port,
+                    overlay_port=wanted.overlay_port,
+                    facts=wanted.facts,
+                )
+            )
+        if not self.is_reported.is_set() and self.consensus.is_current:
+            self.is_reported.set()
+
+    async def _renew_certificate(self) -> None:
+        while True:
+            due = renew_at(certificate_from_pem(self.identity.certificate_pem.encode()))
+            wait = RENEW_CHECK_EVERY
+            if self.now() >= due:
+                try:
+                    await self._renew_once()
+                except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:
+                    log.warning("this host's certificate is due for renewal and could not be renewed: %s", error)
+                    wait = RENEW_RETRY
+            await trio.sleep(wait)
+
+    async def _renew_once(self) -> None:
+        await self.consensus.wait_state()
+        key = key_from_pem(self.identity.key_pem.encode())
+        certificate = await self._ask_certificate(new_csr(self.identity.node, key))
+        ca = certificate_from_pem(self.identity.ca_pem.encode())
+        parsed = certificate_from_der(certificate)
+        verify_issued_by(parsed, ca, utc(self.now()))
+        verify_key(parsed, key)
+        if node_id_of(certificate) != self.identity.node:
+            raise ProtocolError("the leader sent a certificate of another node")
+        await self._save(certificate_pem=certificate_to_pem(parsed).decode())
+        self.credentials.reload()
+        log.info("renewed this host's certificate, in force until %s", f"{parsed.not_valid_after_utc:%Y-%m-%d}")
+
+    async def _ask_certificate(self, csr: bytes) -> bytes:
+        leader = self.consensus.raft.leader
+        if leader is None:
+            raise Unavailable("no leader is known")
+        if leader == self.identity.node:
+            return self.admission.renew(csr, self.identity.node)
+        return await self.transport.request(leader, Kind.RENEW, encode_renewal(csr), timeout=10)
+
+    async def _remember_others(self) -> None:
+        while True:
+            await trio.sleep(SEEDS_EVERY)
+            seeds = _seeds_of([m for m in self.consensus.members.values() if m.node != self.identity.node])
+            if seeds and seeds != self.identity.seeds:
+                await self._save(seeds=seeds)
+
+    async def _save(self, **changes: object) -> None:
+        self.identity = msgspec.structs.replace(self.identity, **changes)
+        await trio.to_thread.run_sync(self.folder.save, self.identity)
+
+
+def _seeds_of(others: list[MemberView]) -> tuple[tuple[str, int], ...]:
+    alive = sorted((m.address, m.peer_port) for m in others if m.status == "alive")
+    return tuple(alive[:MAX_SEEDS])
+
+
+def _host_as_it_is(host: Host, identity: Identity, engine: EngineVersion, kind: str, mtu: int) -> Host:
+    facts = HostFacts(
+        docker_version=engine.version,
+        docker_api=engine.api,
+        kernel=engine.kernel,
+        os=engine.os,
+        cpus=engine.cpus,
+        memory_bytes=engine.memory_bytes,
+        node_version=VERSION,
+        overlay_kind=kind,
+        mtu=mtu,
+    )
+    return msgspec.structs.replace(
+        host,
+        address=identity.address,
+        peer_port=identity.peer_port,
+        api_port=identity.api_port,
+        overlay_port=identity.overlay_port,
+        facts=facts,
+    )

@@ -1,0 +1,193 @@
+"""The peer link: who may say what, what a broken connection does, and that junk harms nobody."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+
+from node.drive.credentials import stranger_context
+from node.drive.link import Caller, Link, LinkDownError, RequestFailedError
+from protocol.errors import DecodeError
+from protocol.ids import NodeId
+from protocol.messages import Kind
+from protocol.wire import Frame, FrameReader, encode_frame
+from tests.node.drive.certificates import ca_pem, credentials_of
+
+A, B = NodeId("a" * 32), NodeId("b" * 32)
+PATIENCE = 10.0
+
+
+@dataclass
+class Node:
+    """A link on a loopback port, and what it was told."""
+
+    me: NodeId
+    link: Link
+    port: int = 0
+    messages: list[tuple[NodeId, bytes]] = field(default_factory=list)
+    lost: list[NodeId] = field(default_factory=list)
+    members: set[NodeId] = field(default_factory=lambda: {A, B})
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+async def echo(caller: Caller, payload: bytes) -> bytes:
+    return (caller.node or "stranger").encode() + b":" + payload
+
+
+async def refuse(caller: Caller, payload: bytes) -> bytes:
+    raise DecodeError("not like this")
+
+
+async def hang(caller: Caller, payload: bytes) -> bytes:
+    await trio.sleep(3600)
+    return b""
+
+
+@asynccontextmanager
+async def pair(folder: Path, *, cluster_of_b: str = "c" * 32) -> AsyncIterator[tuple[Node, Node]]:
+    """Two links that know each other's ports."""
+    a = Node(A, Link(credentials_of(A, folder)))
+    b = Node(B, Link(credentials_of(B, folder, cluster=cluster_of_b)))
+    nodes = {A: a, B: b}
+    async with trio.open_nursery() as nursery:
+        for node in nodes.values():
+            await start(node, nodes, nursery)
+        yield a, b
+        nursery.cancel_scope.cancel()
+
+
+async def start(node: Node, nodes: dict[NodeId, Node], nursery: trio.Nursery) -> None:
+    listeners = await trio.open_tcp_listeners(node.port, host="127.0.0.1")
+    node.port = listeners[0].socket.getsockname()[1]
+    node.link.connect(
+        resolve=lambda wanted: ("127.0.0.1", nodes[wanted].port) if wanted in nodes else None,
+        is_member=lambda caller: caller in node.members,
+        on_message=lambda sender, payload: node.messages.append((sender, payload)),
+        on_lost=node.lost.append,
+        handlers={Kind.SUBMIT: echo, Kind.JOIN: echo, Kind.RENEW: refuse, Kind.PROBE: hang},
+    )
+
+    async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with node.scope:
+            await node.link.run(listeners, task_status=task_status)
+
+    await nursery.start(run)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def test_request_is_answered_and_names_the_caller(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, _):
+        assert await a.link.request(B, Kind.SUBMIT, b"x", timeout=PATIENCE) == A.encode() + b":x"
+
+
+async def test_requests_are_answered_side_by_side(tmp_path: Path) -> None:
+    answers: list[bytes] = []
+    async with pair(tmp_path) as (a, _), trio.open_nursery() as nursery:
+        nursery.start_soon(expect_down, a, 0.5)
+
+        async def ask(number: int) -> None:
+            answers.append(await a.link.request(B, Kind.SUBMIT, b"%d" % number, timeout=PATIENCE))
+
+        for number in range(20):
+            nursery.start_soon(ask, number)
+    assert sorted(answers) == sorted(A.encode() + b":%d" % number for number in range(20))
+
+
+async def expect_down(node: Node, timeout: float) -> None:
+    with pytest.raises(LinkDownError):
+        await node.link.request(B, Kind.PROBE, b"", timeout=timeout)
+
+
+async def test_message_arrives_once_connected(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        with trio.fail_after(PATIENCE):
+            while not b.messages:
+                a.link.send(B, b"raft")
+                await trio.sleep(0.02)
+        assert b.messages[0] == (A, b"raft")
+
+
+async def test_failing_handler_tells_the_asker_why(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, _):
+        with pytest.raises(RequestFailedError, match="not like this"):
+            await a.link.request(B, Kind.RENEW, b"", timeout=PATIENCE)
+
+
+async def test_peer_that_ends_fails_what_waits_and_is_reported_lost(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        await a.link.request(B, Kind.SUBMIT, b"", timeout=PATIENCE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_down, a, 60.0)
+            await trio.sleep(0.1)
+            b.scope.cancel()
+        await until(lambda: B in a.lost)
+
+
+async def test_node_that_is_no_member_is_not_answered(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        b.members.clear()
+        with pytest.raises(LinkDownError):
+            await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+
+
+async def test_node_of_another_cluster_is_not_believed(tmp_path: Path) -> None:
+    async with pair(tmp_path, cluster_of_b="d" * 32) as (a, _):
+        with pytest.raises(LinkDownError):
+            await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+
+
+async def ask_as_stranger(port: int, kind: Kind) -> Frame:
+    tcp = await trio.open_tcp_stream("127.0.0.1", port)
+    async with trio.SSLStream(tcp, stranger_context(ca_pem())) as stream:
+        await stream.send_all(encode_frame(Frame(kind, 7, b"hello")))
+        reader = FrameReader()
+        with trio.fail_after(PATIENCE):
+            while True:
+                if frames := reader.feed(bytes(await stream.receive_some(65536))):
+                    return frames[0]
+
+
+async def test_stranger_may_ask_to_join_and_nothing_else(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (_, b):
+        joined = await ask_as_stranger(b.port, Kind.JOIN)
+        assert joined == Frame(Kind.REPLY, 7, b"stranger:hello")
+        refused = await ask_as_stranger(b.port, Kind.SUBMIT)
+        assert refused.kind == Kind.FAILED
+
+
+async def test_random_bytes_at_the_port_harm_nobody(tmp_path: Path) -> None:
+    seed = Random().randrange(2**32)
+    print("seed", seed)
+    rng = Random(seed)
+    async with pair(tmp_path) as (a, b):
+        for _ in range(200):
+            stream = await trio.open_tcp_stream("127.0.0.1", b.port)
+            await stream.send_all(rng.randbytes(rng.randrange(1, 600)))
+            await stream.aclose()
+        assert await a.link.request(B, Kind.SUBMIT, b"x", timeout=PATIENCE)
+
+
+async def test_link_reconnects_to_a_peer_that_comes_back(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b), trio.open_nursery() as nursery:
+        await a.link.request(B, Kind.SUBMIT, b"", timeout=PATIENCE)
+        b.scope.cancel()
+        await until(lambda: B in a.lost)
+        again = Node(B, Link(credentials_of(B, tmp_path)), port=b.port)
+        await start(again, {A: a, B: again}, nursery)
+        with trio.fail_after(PATIENCE):
+            while True:
+                try:
+                    await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+                    break
+                except LinkDownError:
+                    await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,52 @@
+"""The Raft group follows the hosts, one safe step at a time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.plan.members import plan_members
+from protocol.ids import NodeId
+from protocol.raft.messages import Config, make_config
+
+NODES = [NodeId(f"{number:032x}") for number in range(1, 8)]
+A, B, C, D = NODES[:4]
+
+
+def test_new_hosts_come_in_as_learners() -> None:
+    assert plan_members(make_config([A]), {A, B, C}, A) == make_config([A], [B, C])
+
+
+def test_removed_learner_goes() -> None:
+    assert plan_members(make_config([A], [B]), {A}, A) == make_config([A])
+
+
+def test_removed_voters_go_one_by_one() -> None:
+    assert plan_members(make_config([A, B, C]), {A}, A) == make_config([A, C])
+
+
+def test_leader_that_is_no_host_any_more_goes_once_another_votes() -> None:
+    assert plan_members(make_config([A, B, C]), {B, C}, A) == make_config([B, C])
+
+
+def test_last_voter_hands_its_vote_on_before_it_goes() -> None:
+    alone = make_config([A], [B, C])
+    assert plan_members(alone, {B, C}, A, caught_up=[C]) == make_config([A, C], [B])
+    assert plan_members(alone, {B, C}, A, caught_up=[]) is None
+
+
+@given(
+    voters=st.sets(st.sampled_from(NODES), min_size=1, max_size=5),
+    learners=st.sets(st.sampled_from(NODES)),
+    hosts=st.sets(st.sampled_from(NODES), min_size=1),
+)
+def test_group_settles_on_the_hosts(voters: set[NodeId], learners: set[NodeId], hosts: set[NodeId]) -> None:
+    me = min(voters)
+    config: Config = make_config(sorted(voters), sorted(learners - voters))
+    for _ in range(20):
+        if (following := plan_members(config, hosts, me, caught_up=config.learners)) is None:
+            break
+        assert len(set(config.voters) ^ set(following.voters)) <= 1
+        config = following
+        if me not in config.members:
+            break
+    assert me in hosts or me not in config.members
+    assert me not in hosts or set(config.members) == hosts
