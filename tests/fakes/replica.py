@@ -1,6 +1,7 @@
 """A replica of one node in memory: commands take effect at once, through the real `node.state.apply`."""
 
 from collections.abc import Mapping
+from random import Random
 
 import msgspec
 import trio
@@ -21,6 +22,7 @@ class FakeReplica:
 
     def __init__(self, state: State | None = None, *, open_access: bool = False) -> None:
         self.now = START
+        self.rng = Random(7)
         self.leaderless_since: int | None = None
         self.submitted: list[AnyCommand] = []
         self.known: dict[NodeId, MemberView] = {}

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 import msgspec
@@ -42,12 +41,11 @@ class Client:
         key: tuple[str, str] | None = None,
         is_local: bool = False,
         operations: Operations | None = None,
-        seed: int = 7,
     ) -> None:
         self.api = Api(
             replica,
             now_ms=replica.now_ms,
-            rng=Random(seed),
+            rng=replica.rng,
             join_info=lambda: b'{"cluster_id":"x"}',
             operations=operations,
         )
@@ -58,7 +56,7 @@ class Client:
         self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Response:
         path, _, query = target.removeprefix(BASE).partition("?")
-        sent = {"host": "h1:8080", **(headers or {})}
+        sent = {"host": "h1:8080", **{name.lower(): value for name, value in (headers or {}).items()}}
         if self.key is not None:
             sent["authorization"] = "Basic " + base64.b64encode(":".join(self.key).encode()).decode()
         return await self.api.handle(
