@@ -95,7 +95,7 @@ def findings() -> list[tuple[bool, str]]:
     found = [(True, "root")]
     found += [_program(program, package) for program, package in PROGRAMS.items()]
     found += [_file("/dev/net/tun", "TUN device, for WireGuard in user space"), _cgroups(), _namespaces()]
-    return [*found, *(_trial(what, script) for what, script in _TRIALS)]
+    return [*found, *(_trial(*trial) for trial in _TRIALS)]
 
 
 def _program(program: str, package: str) -> tuple[bool, str]:
@@ -134,10 +134,11 @@ def _namespaces() -> tuple[bool, str]:
     return False, f"namespaces: {done.stderr.strip()}; in a container, run it privileged"
 
 
-def _trial(what: str, script: str) -> tuple[bool, str]:
+def _trial(what: str, needs: str, script: str) -> tuple[bool, str]:
+    if shutil.which(needs, path=_PATH) is None:
+        return True, f"{what}: not tried, for {needs} is missing"
     root = Path(os.environ.get("CORRAL_LAB_ROOT", "/var/tmp"))
-    root = root if root.exists() else Path("/var/tmp")
-    with tempfile.TemporaryDirectory(dir=root) as folder:
+    with tempfile.TemporaryDirectory(dir=next(path for path in (root, *root.parents) if path.exists())) as folder:
         done = subprocess.run(
             [*_UNSHARE, "sh", "-eu", "-c", script, "sh", folder], capture_output=True, text=True, check=False
         )
@@ -148,14 +149,16 @@ def _trial(what: str, script: str) -> tuple[bool, str]:
 
 _UNSHARE = ("unshare", "--fork", "--pid", "--mount-proc", "--mount", "--net", "--uts", "--ipc")
 _TRIALS = (
-    ("bridge and veth interfaces", "ip link add br0 type bridge; ip link add p1 type veth peer name p2"),
+    ("bridge and veth interfaces", "ip", "ip link add br0 type bridge; ip link add p1 type veth peer name p2"),
     (
         "nftables on bridges",
+        "nft",
         "nft add table bridge t; nft 'add chain bridge t c { type filter hook forward priority 0; }'",
     ),
-    ("iptables", "iptables -t nat -n -L >/dev/null"),
+    ("iptables", "iptables", "iptables -t nat -n -L >/dev/null"),
     (
         "overlay mounts on the lab's folder",
+        "mount",
         'cd "$1"; mkdir u w m; mount -t overlay -o lowerdir=/etc,upperdir="$1/u",workdir="$1/w" overlay "$1/m"',
     ),
 )

@@ -216,7 +216,8 @@ def test_kill_ends_all_of_a_host_at_once_and_start_boots_it(lab: Lab) -> None:
 
 
 def test_kill_says_no_goodbye_to_peers(lab: Lab, tmp_path: Path) -> None:
-    serve = "import socket, time; s = socket.create_server(('', 9998)); print('up', flush=True); c = s.accept(); time.sleep(60)"
+    serve = "import socket, time; s = socket.create_server(('', 9998)); print('up', flush=True)\n"
+    serve += "kept = s.accept(); time.sleep(60)"
     server = lab.spawn("h2", ["python3", "-c", serve], tmp_path / "server")
     assert procs.wait_until(lambda: "up" in server.output(), timeout=5)
     wait = "import socket; s = socket.create_connection(('h2', 9998)); s.settimeout(4)\n"
