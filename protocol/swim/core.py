@@ -93,7 +93,7 @@ class Swim:
         self._gossip_at = now
         self._sync_at = now + rng.random() * timing.sync_interval
         self._reconnect_at = now + rng.random() * timing.reconnect_interval
-        self._wake_at = now
+        self._wake_at = self._now = now
 
     @property
     def members(self) -> Mapping[NodeId, Member]:
@@ -160,12 +160,13 @@ class Swim:
 
     def join(self, addresses: Sequence[Address], now: float) -> None:
         """Contact members under these addresses, again and again until one answers."""
+        self._notice_stall(now)
         if addresses:
             self._joining = Joining(addresses, now, self._timing.join_retry_interval)
-            self._wake_at = min(self._wake_at, now)
 
     def leave(self, now: float) -> None:
         """Say goodbye; keep driving until `has_left`, or for as long as there is patience."""
+        self._notice_stall(now)
         self._joining = None
         self._group.leave(now)
         self._gossip_at = min(self._gossip_at, now)
@@ -173,13 +174,15 @@ class Swim:
     def update_meta(self, meta: Meta, now: float) -> None:
         """Tell everybody something new about ourselves."""
         validate_meta(meta)
+        self._notice_stall(now)
         if meta != self._group.table.mine.meta:
             self._group.say_anew(meta, 0, now)
 
     def take_output(self) -> SwimOutput:
         """Hand over everything owed so far, and forget it."""
         self._collect()
-        self._wake_at = self._next_deadline()
+        # Never in the past: a deadline that lay idle until now is not one that was missed.
+        self._wake_at = max(self._next_deadline(), self._now)
         send, self._outbox = tuple(self._outbox), []
         events, self._events = tuple(self._events), []
         return SwimOutput(send, events, self._wake_at)
@@ -220,6 +223,7 @@ class Swim:
             self._prober.abandon(now)
             self._health.worsen(1)
         self._wake_at = max(self._wake_at, now)
+        self._now = now
 
     def _handle_probe(self, message: Message, packet: Packet, now: float) -> list[Message]:
         match message:

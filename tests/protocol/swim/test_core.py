@@ -3,6 +3,8 @@
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.errors import DecodeError
 from protocol.ids import Incarnation, NodeId
@@ -13,7 +15,10 @@ from protocol.swim.messages import (
     Alive,
     Dead,
     Left,
+    Message,
+    Nack,
     Ping,
+    PingRequest,
     Record,
     Suspect,
     SyncReply,
@@ -26,6 +31,23 @@ from protocol.swim.messages import (
 from tests.protocol.swim.builders import ME, B, C, D, address, datagram, meta, node, said, swim
 
 NOBODY = Address("10.99.0.1", 7946)
+
+
+few = st.sampled_from([ME, B, C, D])
+incarnations = st.integers(0, 3).map(Incarnation)
+rows = st.builds(lambda who, state, inc: Record(who, state, inc, meta(2)), few, st.sampled_from(State), incarnations)
+known_messages: st.SearchStrategy[Message] = st.one_of(
+    st.builds(Ping, st.integers(0, 9), few),
+    st.builds(PingRequest, st.integers(0, 9), few),
+    st.builds(Ack, st.integers(0, 9), few),
+    st.builds(Nack, st.integers(0, 9)),
+    st.builds(lambda who, inc: Alive(who, inc, meta(3)), few, incarnations),
+    st.builds(Suspect, few, incarnations, few),
+    st.builds(Dead, few, incarnations, few),
+    st.builds(Left, few, incarnations),
+    st.builds(SyncRequest, st.integers(0, 9), st.integers(0, 2), st.integers(0, 2), st.tuples(rows, rows)),
+    st.builds(SyncReply, st.integers(0, 9), st.integers(0, 2), st.integers(0, 2), st.tuples(rows, rows)),
+)
 
 
 def alive(who: NodeId, incarnation: int = 0) -> Alive:
@@ -184,6 +206,17 @@ def test_late_datagram_is_taken_for_a_stall_too() -> None:
     assert core.members[B].state is State.SUSPECT
 
 
+def test_deadline_that_lay_idle_is_no_stall() -> None:
+    core = swim_with(B, C, D)
+    drive(core, 10.0)
+    before = core.local_health
+    for turn in range(50):
+        now = 10.0 + turn * 0.01
+        core.update_meta(meta(1, name=f"turn{turn}"), now)
+        assert core.take_output().wake_at >= now
+    assert core.local_health == before
+
+
 def test_leaving_says_goodbye_until_it_is_known() -> None:
     core = swim_with(B)
     core.leave(1.0)
@@ -261,3 +294,22 @@ def test_early_timer_is_harmless() -> None:
     for _ in range(5):
         core.handle_timer(wake_at - 0.001)
     assert [item for item in core.take_output().send if Ping in map(type, decode_packet(item.data).messages)] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(heard=st.lists(st.tuples(st.integers(1, 5), known_messages, st.floats(0, 3)), max_size=30))
+def test_no_sequence_of_sound_messages_breaks_the_core(heard: list[tuple[int, Message, float]]) -> None:
+    core, now = swim_with(B, C), 0.0
+    for sender, message, span in heard:
+        now += span
+        core.handle_datagram(datagram(node(sender), message), address(node(sender)), now)
+        for _ in range(4):
+            core.handle_timer(now)
+            output = core.take_output()
+            assert all(len(item.data) <= MAX_DATAGRAM_BYTES for item in output.send)
+            if output.wake_at > now:
+                break
+        else:
+            raise AssertionError("the driver would spin")
+    assert core.members[ME].state is State.ALIVE
+    assert core.alive == {who for who, row in core.members.items() if row.state <= State.SUSPECT}
