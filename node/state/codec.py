@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from node.model import State
+from node.state.txn import TABLES
 
 STATE_VERSION = 1
 
@@ -36,4 +37,8 @@ def decode_state(data: bytes) -> State:
 
 def state_digest(state: State) -> str:
     """SHA-256 over the state with sorted keys, in hex: equal on two replicas that applied the same history."""
-    return hashlib.sha256(_canonical.encode(state)).hexdigest()
+    digest = hashlib.sha256(_canonical.encode(msgspec.structs.replace(state, **{table: {} for table in TABLES})))
+    for table in TABLES:
+        rows = getattr(state, table)
+        digest.update(_canonical.encode([rows[row_id] for row_id in sorted(rows)]))
+    return digest.hexdigest()

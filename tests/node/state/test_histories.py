@@ -1,0 +1,129 @@
+"""Random histories: no command raises, every invariant holds, retries and replays give the same state."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node import commands as c
+from node.commands import AnyCommand, Batch, Placement, Proposal, decode_proposal, encode_proposal
+from node.model import PortBinding, Refused, Seen, State
+from node.state import apply_proposal, decode_state, encode_state, state_digest
+from tests.fakes.invariants import check_invariants
+from tests.fakes.states import admit, found, launch, node_id
+
+SMALL = st.integers(0, 4)
+NAMES = st.sampled_from(["web", "Web", "db", "shop_web_1", "bad name", ""])
+LAUNCHES = st.sampled_from(
+    [launch(), launch(ports=("80:80",)), launch(ports=("80", "192.0.2.1:80:81")), launch(network_mode="host")]
+)
+UUIDS = st.integers(0, 60).map(lambda number: f"u{number}")
+ENVIRONMENTS = st.sampled_from([5, 7, 8])
+PORTS = st.builds(PortBinding, public=st.sampled_from([80, 81, 8080]), private=st.sampled_from([80, 81]))
+PLACEMENTS = st.builds(
+    Placement,
+    host_id=SMALL,
+    address=st.one_of(st.none(), st.builds("10.42.0.{}".format, st.integers(0, 33))),
+    ports=st.lists(PORTS, max_size=2).map(tuple),
+)
+SEEN = st.builds(
+    Seen, status=st.sampled_from(["none", "pulling", "created", "running", "exited", "error", "gone"]), starts=SMALL
+)
+
+
+def build(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **fields)
+
+
+WHY = st.just("test")
+SINGLES: st.SearchStrategy[Any] = st.one_of(
+    st.builds(admit, st.integers(1, 5), ENVIRONMENTS),
+    build(c.CreateEnvironment, uuid=UUIDS, name=NAMES),
+    build(c.RemoveEnvironment, id=ENVIRONMENTS),
+    build(c.SetHostState, id=SMALL, state=st.sampled_from(["active", "inactive"])),
+    build(c.RemoveHost, id=SMALL),
+    build(c.MarkHostDown, id=SMALL, why=WHY),
+    build(c.MarkHostUp, id=SMALL, why=WHY),
+    build(c.CreateStack, uuid=UUIDS, environment_id=ENVIRONMENTS, name=NAMES),
+    build(c.UpdateStack, id=SMALL, name=NAMES),
+    build(c.RemoveStack, id=SMALL),
+    build(c.FinishStackRemoval, id=SMALL),
+    build(
+        c.CreateService,
+        uuid=UUIDS,
+        stack_id=SMALL,
+        name=NAMES,
+        launch=LAUNCHES,
+        scale=SMALL,
+        start_on_create=st.booleans(),
+    ),
+    build(c.UpdateService, id=SMALL, scale=st.integers(-1, 5)),
+    build(c.ActivateService, id=SMALL),
+    build(c.DeactivateService, id=SMALL),
+    build(c.RemoveService, id=SMALL),
+    build(c.SetServiceState, id=SMALL, state=st.sampled_from(["active", "inactive", "removed", "updating-active"])),
+    build(c.CreateContainer, uuid=UUIDS, environment_id=ENVIRONMENTS, name=NAMES, launch=LAUNCHES),
+    build(c.AddContainer, uuid=UUIDS, service_id=SMALL, number=SMALL, placement=PLACEMENTS, why=WHY),
+    build(c.PlaceContainer, id=SMALL, placement=PLACEMENTS, why=WHY),
+    build(c.SetContainerDesired, id=SMALL, desired=st.sampled_from(["running", "stopped", "removed"]), why=WHY),
+    build(c.RestartContainer, id=SMALL),
+    build(
+        c.ReportContainers,
+        node=st.integers(1, 5).map(node_id),
+        observations=st.lists(st.builds(c.Observation, container_id=SMALL, seen=SEEN), max_size=3).map(tuple),
+    ),
+    build(
+        c.PurgeRows,
+        rows=st.lists(
+            st.tuples(st.sampled_from(["containers", "services", "stacks", "hosts", "environments"]), SMALL), max_size=4
+        ).map(tuple),
+    ),
+    build(c.SealCaKey, node=st.integers(1, 5).map(node_id), sealed=st.sampled_from([None, b"x"])),
+)
+COMMANDS: st.SearchStrategy[AnyCommand] = st.one_of(
+    SINGLES, st.lists(SINGLES, max_size=5).map(lambda singles: Batch(commands=tuple(singles)))
+)
+
+
+def start() -> State:
+    """Two subnets of 5 places, so that things run out."""
+    return found(network="10.42.0.0/27", bits=28)
+
+
+@settings(max_examples=150, deadline=None)
+@given(history=st.lists(COMMANDS, min_size=10, max_size=60))
+def test_any_history_keeps_the_invariants_on_every_replica(history: list[AnyCommand]) -> None:
+    ours, theirs = start(), start()
+    for number, command in enumerate(history):
+        proposal = Proposal(id=f"p{number}", at=1000 + number, command=command)
+        before = encode_state(ours)
+        applied = apply_proposal(ours, proposal)
+        assert applied.state is not None
+        assert encode_state(ours) == before, "the old state is never written to"
+        if all(isinstance(result, Refused) for result in applied.results):
+            assert msgspec.structs.replace(applied.state, recent=ours.recent) == ours
+        check_invariants(applied.state)
+        retried = apply_proposal(applied.state, proposal)
+        assert retried.state is applied.state
+        assert (retried.result, retried.results) == (applied.result, applied.results)
+        ours = applied.state
+        replica = apply_proposal(decode_state(encode_state(theirs)), decode_proposal(encode_proposal(proposal)))
+        assert replica.state is not None
+        theirs = replica.state
+    assert state_digest(ours) == state_digest(theirs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(history=st.lists(COMMANDS, min_size=5, max_size=40))
+def test_changes_name_exactly_the_rows_that_differ(history: list[AnyCommand]) -> None:
+    state = start()
+    for number, command in enumerate(history):
+        applied = apply_proposal(state, Proposal(id=f"p{number}", at=1000 + number, command=command))
+        assert applied.state is not None
+        named = {(change.table, change.id) for change in applied.changes}
+        for table in ("environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens"):
+            old, new = getattr(state, table), getattr(applied.state, table)
+            differ = {(table, key) for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+            assert differ <= named
+        state = applied.state
