@@ -110,7 +110,7 @@ class Api:
         if definition is None:
             raise ApiError("Not Found", f"there is no type {route.type[:60]}; see {call.urls.collection('schemas')}")
         if method == "GET":
-            return 200, _read(call, definition, route, params)
+            return 200, await _read(call, definition, route, params)
         data = parse_body(request, list(params))
         action = next((value for name, value in params if name == "action"), None)
         planned = _plan(call, definition, route, method, data, action)
@@ -133,12 +133,12 @@ def _is_project(route: Route) -> bool:
     return route.scope is None and (route.type or "").lower() in ("projects", "project") and route.id is not None
 
 
-def _read(call: Call, definition: Definition, route: Route, params: Params) -> Json:
+async def _read(call: Call, definition: Definition, route: Route, params: Params) -> Json:
     if route.id is None:
-        return resources.read_collection(call, definition, params)
+        return await resources.read_collection(call, definition, params)
     if route.link is None:
         return resources.read_one(call, definition, route.id, params)
-    return resources.read_link(call, definition, route.id, route.link, params)
+    return await resources.read_link(call, definition, route.id, route.link, params)
 
 
 def _plan(

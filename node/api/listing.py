@@ -1,11 +1,13 @@
 """Collections: which rows match the filters, in which order, on which page (API.md 1.3)."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+
+import trio
 
 from node.api.call import Call
 from node.api.definition import Definition, Field, Values
@@ -16,6 +18,8 @@ from node.api.schemas import modifiers_of
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
+ROWS_AT_A_TIME = 100
+"""About 4 ms of work."""
 
 Params = Sequence[tuple[str, str]]
 
@@ -31,14 +35,18 @@ class Filter:
     value: str
 
 
-def list_rows(call: Call, definition: Definition, rows: Sequence[Any], params: Params, self_url: str) -> Json:
+async def list_rows(call: Call, definition: Definition, rows: Sequence[Any], params: Params, self_url: str) -> Json:
     """Return the collection of those of `rows` that the query asks for."""
     filters = parse_filters(definition, params)
-    chosen = [row for row in rows if _matches(call, definition, row, filters)]
+    chosen = rows
+    if filters:
+        chosen = [row async for row in _in_turns(rows) if _matches(call, definition, row, filters)]
     sort = _sort_of(definition, params)
     if sort is not None:
         name, is_reverse = sort
-        chosen.sort(key=lambda row: _sort_key(_values(call, definition, row).get(name)), reverse=is_reverse)
+        keyed = [(_sort_key(_values(call, definition, row).get(name)), row) async for row in _in_turns(chosen)]
+        keyed.sort(key=lambda pair: pair[0], reverse=is_reverse)
+        chosen = [row for _, row in keyed]
     page, pagination = _page(chosen, params, self_url)
     includes = [value for name, value in params if name == "include"]
     return {
@@ -49,7 +57,7 @@ def list_rows(call: Call, definition: Definition, rows: Sequence[Any], params: P
         "actions": {},
         "data": [
             {**render(call, definition, row), **embed(call, definition_of_row(row, definition), row, includes)}
-            for row in page
+            async for row in _in_turns(page)
         ],
         "sortLinks": {name: _with(self_url, [("sort", name)]) for name in _filterable(definition)},
         "pagination": pagination,
@@ -57,6 +65,14 @@ def list_rows(call: Call, definition: Definition, rows: Sequence[Any], params: P
         "filters": _filters_shape(definition, filters),
         "createDefaults": {},
     }
+
+
+async def _in_turns(rows: Sequence[Any]) -> AsyncIterator[Any]:
+    """Go through many rows without keeping others from the event loop for long."""
+    for place, row in enumerate(rows):
+        if place % ROWS_AT_A_TIME == ROWS_AT_A_TIME - 1:
+            await trio.lowlevel.checkpoint()
+        yield row
 
 
 def empty_collection(resource_type: str, self_url: str) -> Json:
@@ -100,8 +116,6 @@ def _values(call: Call, asked: Definition, row: Any) -> Values:
 
 
 def _matches(call: Call, definition: Definition, row: Any, filters: Sequence[Filter]) -> bool:
-    if not filters:
-        return True
     values = _values(call, definition, row)
     return all(_holds(item, definition.fields[item.field], values.get(item.field)) for item in filters)
 
@@ -214,7 +228,7 @@ def _sort_shape(sort: tuple[str, bool], params: Params, self_url: str) -> Json:
     return {"name": name, "order": "desc" if is_reverse else "asc", "reverse": turned}
 
 
-def _page(rows: list[Any], params: Params, self_url: str) -> tuple[list[Any], Json | None]:
+def _page(rows: Sequence[Any], params: Params, self_url: str) -> tuple[Sequence[Any], Json | None]:
     limit = _to_int(_param(params, "limit") or DEFAULT_LIMIT)
     if limit is None:
         limit = DEFAULT_LIMIT

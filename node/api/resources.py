@@ -54,13 +54,13 @@ def find_row(call: Call, definition: Definition, text: str) -> Any:
     return row
 
 
-def read_collection(call: Call, definition: Definition, params: Params) -> Json:
+async def read_collection(call: Call, definition: Definition, params: Params) -> Json:
     """GET /TYPE."""
     require(call, definition, "r", "GET")
     if definition.rows is None:
         raise ApiError("Not Found")
     rows = visible_rows(call, definition, definition.rows(call))
-    return list_rows(call, definition, rows, params, call.urls.collection(definition.plural))
+    return await list_rows(call, definition, rows, params, call.urls.collection(definition.plural))
 
 
 def read_one(call: Call, definition: Definition, text: str, params: Params) -> Json:
@@ -71,7 +71,7 @@ def read_one(call: Call, definition: Definition, text: str, params: Params) -> J
     return {**render(call, definition, row), **embed(call, definition_of_row(row, definition), row, includes)}
 
 
-def read_link(call: Call, definition: Definition, text: str, name: str, params: Params) -> Json:
+async def read_link(call: Call, definition: Definition, text: str, name: str, params: Params) -> Json:
     """GET /TYPE/ID/LINK: the linked resource, or the list of them."""
     require(call, definition, "r", "GET")
     row = find_row(call, definition, text)
@@ -82,7 +82,7 @@ def read_link(call: Call, definition: Definition, text: str, name: str, params: 
     if link.many:
         rows = visible_rows(call, target, followed)
         self_url = f"{render(call, definition, row)['links']['self']}/{link.name.lower()}"
-        return list_rows(call, target, rows, params, self_url)
+        return await list_rows(call, target, rows, params, self_url)
     if followed is None or not target.may_see(call, followed):
         raise ApiError("Not Found")
     return render(call, target, followed)

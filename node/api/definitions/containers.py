@@ -21,12 +21,11 @@ from node.api.definitions.stacks import environment_for_new
 from node.api.errors import ApiError
 from node.api.ids import format_id
 from node.commands import AnyCommand, CreateContainer, RestartContainer, SetContainerDesired, UpdateContainer
-from node.model import Container, Host, Service
-
-START_ONCE = "io.rancher.container.start_once"
+from node.model import Container, Host, PortBinding, Service
+from node.plan.services import START_ONCE
+from node.plan.spec import render_labels
 
 _RUNNING = {"none": "creating", "pulling": "creating", "gone": "creating", "created": "starting"}
-_STOPPED = {"none": "creating", "pulling": "creating", "running": "stopping"}
 
 
 def container_state(row: Container) -> str:
@@ -41,7 +40,7 @@ def container_state(row: Container) -> str:
     if seen == "error":
         return "error"
     if row.desired == "stopped":
-        return _STOPPED.get(seen, "stopped")
+        return "stopping" if seen == "running" else "stopped"
     if seen in ("running", "exited"):
         return _state_of_started(row)
     return _RUNNING[seen]
@@ -86,10 +85,18 @@ def _values(call: Call, row: Container) -> Values:
         "externalId": row.seen.external_id,
         "firstRunning": None,
         "hostId": format_id("host", row.host_id),
+        "labels": {**row.launch.labels, **render_labels(row, call.state)},
         "nativeContainer": False,
+        "ports": [_port_text(port) for port in row.ports] or list(row.launch.ports),
         "primaryIpAddress": row.address,
         "startCount": row.seen.starts,
     }
+
+
+def _port_text(port: PortBinding) -> str:
+    """A published port as decided, `10086:80/tcp`."""
+    bound = f"{port.bind}:" if port.bind else ""
+    return f"{bound}{port.public}:{port.private}/{port.protocol}"
 
 
 def _create(call: Call, data: Input) -> Creation:

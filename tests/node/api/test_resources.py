@@ -106,7 +106,8 @@ async def test_containers_of_a_service_show_everywhere_they_are_linked() -> None
     [instance] = (await client.get(service["links"]["instances"])).data
     assert (instance["type"], instance["state"], instance["name"]) == ("container", "running", "nginx-app-stack_web_1")
     assert instance["primaryIpAddress"].startswith("10.42.")
-    assert instance["ports"] == ["10086:80"]
+    assert instance["ports"] == ["10086:80/tcp"]
+    assert instance["labels"]["io.rancher.stack_service.name"] == "nginx-app-stack/web"
     assert instance["hostId"] == f"1h{host}"
     assert sorted(instance["actions"]) == ["restart", "stop", "update"]
     [exposed] = (await client.get(service["links"]["serviceExposeMaps"])).data
