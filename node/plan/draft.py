@@ -6,7 +6,7 @@ from node.commands import Placement, SingleCommand
 from node.model import Container, State
 from node.state import Taken
 
-MAX_COMMANDS = 256
+MAX_COMMANDS = 128
 """A plan's length; the rest comes with the next one."""
 
 

@@ -49,17 +49,18 @@ def place(
     if not members:
         return NoPlace("the environment has no hosts: join one with `node join`")
     ports = wanted_ports(launch)
-    fitting, why = _sift(members, _filters(taken, launch, ports))
-    if not fitting:
-        return NoPlace(why)
-    best = min(fitting, key=lambda host: _crowd(taken, host, service_id))
-    address = _free_address(taken, best) if launch.network_mode == "managed" else None
-    return Placement(host_id=best.id, address=address, ports=_bind_ports(taken, best, ports) or ())
+    filters = _filters(taken, launch, ports)
+    # The best host mostly fits: the others are looked at one by one, and all of them only to explain a refusal.
+    for _, host in sorted((_crowd(taken, host.id, service_id), host) for host in members):
+        if not any(one.excludes(host) for one in filters):
+            address = _free_address(taken, host) if launch.network_mode == "managed" else None
+            return Placement(host_id=host.id, address=address, ports=_bind_ports(taken, host, ports) or ())
+    return NoPlace(_explain(members, filters))
 
 
-def _crowd(taken: Taken, host: Host, service_id: int | None) -> tuple[int, int, int]:
-    of_service = 0 if service_id is None else taken.of_service_on_host.get((service_id, host.id), 0)
-    return of_service, taken.on_host.get(host.id, 0), host.id
+def _crowd(taken: Taken, host_id: int, service_id: int | None) -> tuple[int, int, int]:
+    of_service = 0 if service_id is None else taken.of_service_on_host.get((service_id, host_id), 0)
+    return of_service, taken.on_host.get(host_id, 0), host_id
 
 
 def _filters(taken: Taken, launch: LaunchConfig, ports: tuple[PortSpec, ...]) -> list[_Filter]:
@@ -88,11 +89,10 @@ def _not_active(host: Host) -> str | None:
     return None if host.state == "active" else host.state
 
 
-def _sift(hosts: Iterable[Host], filters: list[_Filter]) -> tuple[list[Host], str]:
-    """Return the hosts that pass every filter, and the story of those that did not."""
+def _explain(hosts: Iterable[Host], filters: list[_Filter]) -> str:
+    """Tell which filter excluded which hosts, none of which fits."""
     excluded: dict[str, list[str]] = {}
     remedies: dict[str, None] = {}
-    fitting = []
     for host in hosts:
         for one in filters:
             reason = one.excludes(host)
@@ -100,11 +100,7 @@ def _sift(hosts: Iterable[Host], filters: list[_Filter]) -> tuple[list[Host], st
                 excluded.setdefault(reason, []).append(one.detail(host))
                 remedies[one.remedy] = None
                 break
-        else:
-            fitting.append(host)
-    if fitting:
-        return fitting, ""
-    return [], f"no host fits: {_story(excluded)}: {' or '.join(remedies)}"
+    return f"no host fits: {_story(excluded)}: {' or '.join(remedies)}"
 
 
 def _story(excluded: dict[str, list[str]]) -> str:

@@ -231,10 +231,10 @@ def test_standalone_container_is_placed_or_says_why_not() -> None:
 
 def test_plan_is_bounded_and_the_next_one_goes_on() -> None:
     rng = Random(1)
-    state = shop(hosts=3, scale=600)
+    state = shop(hosts=3, scale=300)
     first = plan(state, Picture(), NOW, rng)
     assert len(first) == MAX_COMMANDS
-    assert len(live(settled(state, rng))) == 600
+    assert len(live(settled(state, rng))) == 300
 
 
 def commands_of_a_day(rng: Random, state: State) -> AnyCommand:
