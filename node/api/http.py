@@ -15,6 +15,8 @@ class Limits:
 
     head_bytes: int = 32 * KIB
     body_bytes: int = 1024 * KIB
+    buffered_bytes: int = 32 * 1024 * KIB
+    """Per listener, of all bodies read or answered at one moment: nobody has shown a key yet while a body arrives."""
     connections: int = 1024
     """Per listener.  When it is reached the connection that has been idle longest makes room for the new one."""
     head_timeout: float = 10.0

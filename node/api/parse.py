@@ -79,6 +79,8 @@ def method_of(request: Request, params: list[tuple[str, str]]) -> str:
 def parse_body(request: Request, params: list[tuple[str, str]]) -> dict[str, Any]:
     """Return the body's object over the query's parameters; `null` and nothing are an empty object."""
     is_form = (request.header("content-type") or "").lower().startswith("application/x-www-form-urlencoded")
+    # `curl -d '{…}'` without more says form and means JSON; no field's name begins with a brace.
+    is_form = is_form and not request.body.lstrip().startswith(b"{")
     body = _flatten(parse_params(request.body.decode("utf-8", "replace"))) if is_form else _parse_json(request.body)
     return {**_flatten(params), **body}
 

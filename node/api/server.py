@@ -9,7 +9,9 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from functools import partial
+from http import HTTPStatus
 
 import h11
 import trio
@@ -23,6 +25,7 @@ RECEIVE_BYTES = 64 * 1024
 LINGER = 1.0
 """Seconds to read on after an early refusal, so that the peer sees the answer and not a reset."""
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BUSY = http_error(503, "too many connections; try again in a moment", retry_after=1)
 
 
@@ -78,6 +81,7 @@ class ConnectionPool:
         self.handler = handler
         self.limits = limits
         self.stopping = False
+        self.buffered = 0
         self._open: dict[_Connection, None] = {}
 
     async def run(self, stream: trio.abc.Stream) -> None:
@@ -128,6 +132,7 @@ class _Connection:
         self._idle: trio.CancelScope | None = None
         self._first = True
         self._is_head = False
+        self._held = 0
 
     def close_if_idle(self) -> bool:
         """End the connection if no request is under way, and say whether that was so."""
@@ -141,9 +146,13 @@ class _Connection:
         await self._respond(_BUSY, close=True)
 
     async def run(self) -> None:
-        while await self._exchange():
-            self._h11.start_next_cycle()
-            self._pool.touch(self)
+        try:
+            while await self._exchange():
+                self._release()
+                self._h11.start_next_cycle()
+                self._pool.touch(self)
+        finally:
+            self._release()
 
     async def _exchange(self) -> bool:
         """Read one request and answer it; True if another may follow."""
@@ -225,19 +234,31 @@ class _Connection:
         body = bytearray()
         while isinstance(event := await self._next_event(), h11.Data):
             body += event.data
+            self._hold(len(event.data))
             if len(body) > limit:
                 raise _too_large(limit)
         return bytes(body)
+
+    def _hold(self, size: int) -> None:
+        """Count bytes of a body that is kept until its answer is out."""
+        self._held += size
+        self._pool.buffered += size
+        if self._pool.buffered > self._limits.buffered_bytes:
+            raise _Refused(http_error(503, "too many large requests at once; try again in a moment", retry_after=1))
+
+    def _release(self) -> None:
+        self._pool.buffered -= self._held
+        self._held = 0
 
     async def _respond(self, response: Response, *, close: bool) -> bool:
         """Write a response; True if the connection may carry another exchange."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
-        headers = [*response.headers, ("Content-Length", str(len(response.body)))]
+        headers = [*response.headers, ("Date", formatdate(usegmt=True)), ("Content-Length", str(len(response.body)))]
         if close:
             headers.append(("Connection", "close"))
         await self._send(
-            h11.Response(status_code=response.status, headers=headers),
+            h11.Response(status_code=response.status, reason=_REASONS.get(response.status, ""), headers=headers),
             h11.Data(data=b"" if self._is_head else response.body),
             h11.EndOfMessage(),
         )

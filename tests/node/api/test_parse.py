@@ -75,6 +75,8 @@ def test_null_and_nothing_are_an_empty_object() -> None:
 
 def test_form_is_read_as_fields() -> None:
     headers = (("content-type", "application/x-www-form-urlencoded; charset=utf-8"),)
+    json_body = Request("POST", "/", headers=headers, body=b' {"name":"a=b"}')
+    assert parse_body(json_body, []) == {"name": "a=b"}
     body = Request("POST", "/", headers=headers, body=b"name=a+b&dns=1.1.1.1&dns=8.8.8.8")
     assert parse_body(body, []) == {"name": "a b", "dns": ["1.1.1.1", "8.8.8.8"]}
 

@@ -58,7 +58,8 @@ def body_of(answer: str) -> str:
 async def test_server_answers_a_request(autojump_clock: MockClock) -> None:
     async with connected() as stream:
         answer = await ask(stream, "GET /v1?a=b HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert answer.startswith("HTTP/1.1 200")
+    assert answer.startswith("HTTP/1.1 200 OK\r\n")
+    assert "Date: " in answer
     assert body_of(answer) == "GET /v1?a=b 0 False "
 
 
@@ -104,6 +105,22 @@ async def test_server_refuses_a_chunked_body_that_grows_too_large(autojump_clock
         answer = await ask(stream, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 3)
         assert answer.startswith("HTTP/1.1 413")
         assert await stream.receive_some() == b""
+
+
+async def test_server_bounds_all_bodies_together(autojump_clock: MockClock) -> None:
+    pool = ConnectionPool(echo, Limits(buffered_bytes=3000))
+    head = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n"
+    async with trio.open_nursery() as nursery:
+        streams = []
+        for _ in range(2):
+            ours, theirs = memory_stream_pair()
+            nursery.start_soon(pool.run, theirs)
+            streams.append(ours)
+        assert await ask(streams[0], head + "x" * 1900) == ""
+        assert (await ask(streams[1], head + "x" * 1900)).startswith("HTTP/1.1 503")
+        assert (await ask(streams[0], "x" * 100)).startswith("HTTP/1.1 200")
+        assert pool.buffered == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_server_refuses_a_head_that_is_too_large(autojump_clock: MockClock) -> None:
