@@ -1,0 +1,8 @@
+"""The command line: `node`, also called `corral`.  Says and asks; what is decided is the daemon's behind the API."""
+
+
+def main() -> None:
+    """Run what was typed and exit with its code."""
+    from node.cli.root import run
+
+    run()

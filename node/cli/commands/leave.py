@@ -1,0 +1,54 @@
+"""`leave`: take this host out of its cluster, and wait until nothing of it is left here."""
+
+import time
+
+import click
+
+from node.cli.errors import CliError, Interrupted, NotConverged
+from node.cli.lazy import Command
+from node.cli.options import reach_options
+from node.cli.session import CLUSTER, Session, own_member, pass_session
+
+LEAVE_TIMEOUT = 180.0
+END_TIMEOUT = 30.0
+POLL_SECONDS = 0.2
+
+
+@click.command("leave", cls=Command, examples=("node leave", "node leave --force --yes"))
+@click.option("--force", is_flag=True, help="Leave without the others' confirmation, or as the last host.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@reach_options()
+@pass_session
+def command(session: Session, force: bool, yes: bool) -> None:
+    """Take this host out of its cluster: its containers, its overlay and its node's data go."""
+    from node.cli.client import ApiFailure
+
+    if session.target.socket is None:
+        raise CliError(
+            "a host leaves by itself", f"{session.target.base} is not this host's socket", "run it there, as root"
+        )
+    cluster = session.client.get(CLUSTER)
+    own = own_member(cluster)
+    name = own.get("hostName") or cluster["nodeId"]
+    session.confirm(f"Take {name} out of cluster {cluster['uuid'][:12]}, and remove its containers?", yes=yes)
+    session.note(f"{name} leaves: its containers are removed, then its overlay and its names")
+    try:
+        session.client.post(f"{CLUSTER}/?action=leave", {"force": force}, timeout=LEAVE_TIMEOUT, is_patient=False)
+        _wait_until_gone(session)
+    except ApiFailure as failure:
+        try_ = "`node leave --force`" if not force else "see its log"
+        raise CliError("this host did not leave", failure.why, try_) from None
+    except KeyboardInterrupt:
+        raise Interrupted("stopped waiting; the host goes on leaving", try_="see `node status`") from None
+    click.echo(f"{name} has left; `{click.get_current_context().find_root().info_name} join` makes it a member again")
+
+
+def _wait_until_gone(session: Session) -> None:
+    give_up_at = time.monotonic() + END_TIMEOUT
+    while time.monotonic() < give_up_at:
+        try:
+            session.client.ask("GET", "/", timeout=2.0)
+        except CliError:
+            return
+        time.sleep(POLL_SECONDS)
+    raise NotConverged("this host's node has not ended yet", "it was told to leave", "see its log, and `node status`")
