@@ -13,6 +13,7 @@ import trio
 
 from dns.control import ServerOptions
 from dns.messages import VERSION as DNS_PROTOCOL
+from node.addresses import AddressUnclear, local_interfaces, pick_advertise_address
 from node.config import FEATURE_LEVEL, VERSION, Folders
 from node.drive.admission import MAX_JOINS_AT_ONCE, Admission
 from node.drive.agent import Agent
@@ -37,9 +38,13 @@ from node.store.log import LogStore
 from node.store.threaded import ThreadedStore
 from protocol.ids import Incarnation, NodeId
 from protocol.messages import Kind
+from protocol.raft.vocabulary import Timing
 from protocol.seal import Keyring
 from protocol.swim.events import Event
 from protocol.swim.messages import Meta
+
+TIMING = Timing(heartbeat_interval=0.3)
+"""A broken link tells of a killed leader at once, so heartbeats need only be frequent enough for one that hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ def assemble(identity: Identity, folder: DataFolder, options: Options) -> Parts:
         engine,
         _overlay_facts(overlaying),
         time.time,
+        find_address=_address_finder(options),
     )
     parts = Parts(
         identity=identity,
@@ -147,7 +153,7 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
     probes = ProbeService(overlay_port=overlay_port)
     gossip = Gossip(
         identity.node,
-        _meta_of(identity),
+        meta_of(identity),
         Keyring(identity.gossip_key),
         probe_keys=probes.keys,
         # Later than anything said before a restart: others refuse what sounds older than what they know.
@@ -156,7 +162,13 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
     )
     store, link = LogStore(folder.log_file), Link(credentials)
     consensus = Consensus(
-        identity.node, ThreadedStore(store), link, members=lambda: gossip.members, now_ms=now_ms, rng=rng
+        identity.node,
+        ThreadedStore(store),
+        link,
+        members=lambda: gossip.members,
+        now_ms=now_ms,
+        rng=rng,
+        timing=TIMING,
     )
     joins = trio.Semaphore(MAX_JOINS_AT_ONCE)
     admission = Admission(identity, consensus, link, probes, overlay_port, time.time, joins)
@@ -198,6 +210,13 @@ def _connect(parts: Parts) -> None:
         parts.leading.wakeup.set()
         parts.names.wakeup.set()
 
+    def on_identity(identity: Identity) -> None:
+        base.gossip.update_meta(meta_of(identity))
+        if parts.overlaying:
+            parts.overlaying.address = identity.address
+            parts.overlaying.wakeup.set()
+
+    parts.upkeep.on_address = on_identity
     consensus.listen(on_state)
     base.gossip.listen(on_member)
 
@@ -221,7 +240,7 @@ def _membership(consensus: Consensus) -> Callable[[NodeId], bool]:
     return is_member
 
 
-def _meta_of(identity: Identity) -> Meta:
+def meta_of(identity: Identity) -> Meta:
     return Meta(
         name=identity.name,
         address=identity.address,
@@ -244,7 +263,7 @@ def _make_overlaying(identity: Identity, consensus: Consensus, engine: Engine, o
         return None
     return Overlaying(
         me=identity.node,
-        address=lambda: identity.address,
+        address=identity.address,
         private_key=identity.overlay_private,
         consensus=consensus,
         engine=engine,
@@ -252,6 +271,20 @@ def _make_overlaying(identity: Identity, consensus: Consensus, engine: Engine, o
         wakeup=Wakeup(),
         ready=trio.Event(),
     )
+
+
+def _address_finder(options: Options) -> Callable[[Identity], str | None]:
+    def find(identity: Identity) -> str | None:
+        """Return the address this host has now, None while nobody can tell."""
+        interfaces = local_interfaces()
+        if not options.has_overlay or any(identity.address in each.addresses for each in interfaces):
+            return identity.address
+        try:
+            return pick_advertise_address(interfaces, None, overlay_network=identity.overlay_network).address
+        except AddressUnclear:
+            return None
+
+    return find
 
 
 def _make_agent(identity: Identity, consensus: Consensus, engine: Engine, overlaying: Overlaying | None) -> Agent:

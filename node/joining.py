@@ -140,7 +140,7 @@ async def join_cluster(
     facts, own = await _look_around(folders, joining, node, info, ask_version, now())
     say(own)
     _stop_if_refused(refusal_of(own), own)
-    attempt = _Attempt(joining, node, facts, info, ca_pem=info.ca, now=now)
+    attempt = _Attempt(joining, node, facts, own=own, now=now)
     try:
         conversation = await _connect(info.peers, info.ca)
     except ProtocolError as error:
@@ -169,8 +169,8 @@ class _Attempt:
     joining: Joining
     node: NodeId
     facts: Facts
-    info: JoinInfo
-    ca_pem: str
+    own: tuple[Finding, ...]
+    """What the person has been told already."""
     now: Callable[[], float]
 
     async def preflight(self, conversation: _Conversation, proof: TokenProof) -> tuple[Finding, ...]:
@@ -199,7 +199,9 @@ class _Attempt:
             )
             report = await probe_pair(self.joining.name, target, key)
             nursery.cancel_scope.cancel()
-        return merge_ways(reply.findings, report.findings)
+        said = {finding.check for finding in self.own if finding.level == "ok"}
+        news = [finding for finding in reply.findings if finding.level != "ok" or finding.check not in said]
+        return merge_ways(news, report.findings)
 
     async def join(self, conversation: _Conversation, proof: TokenProof, digest: bytes) -> Identity:
         """Ask to be admitted, and verify what is handed out."""
@@ -238,6 +240,7 @@ class _Attempt:
             overlay_network=reply.overlay.network,
             overlay_mode=reply.overlay.mode,
             address=self.facts.advertise,
+            address_is_own=self.facts.advertise in self.facts.addresses,
             peer_port=self.facts.peer_port,
             api_port=self.joining.api_port,
             overlay_port=self.facts.overlay_port,

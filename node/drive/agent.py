@@ -98,11 +98,13 @@ class Agent:
         host = host_of_node(self._consensus.state, self._me)
         if host is None:
             return AT_LEAST_EVERY
+        # As it was before the listing: a step that ends meanwhile may not show in the list, so it still counts as busy.
+        memory = self._memory
         have = await self._engine.list_containers()
         # Read after the listing: a row that the state has lost meanwhile must not make its container a stray.
         state, now = self._consensus.state, self._now_ms()
         self._forget_what_is_gone(host, have)
-        plan = plan_host(state, host.id, have, self._memory, now, state_is_current=self._consensus.is_current)
+        plan = plan_host(state, host.id, have, memory, now, state_is_current=self._consensus.is_current)
         if plan.observations:
             self._memory = note_reported(self._memory, plan.observations)
             nursery.start_soon(self._report, plan.observations)

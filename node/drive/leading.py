@@ -67,7 +67,10 @@ class Leading:
         if not commands:
             return
         try:
-            await self._consensus.submit(Batch(commands=commands))
+            done = await self._consensus.submit(Batch(commands=commands))
+            if done.id == 0:
+                log.warning("none of %d planned changes was possible: %s", len(commands), commands[0])
+                await trio.sleep(RETRY_AFTER)
         except (RefusedError, Unavailable) as error:
             log.warning("planned changes were not taken: %s", error)
             await trio.sleep(RETRY_AFTER)

@@ -19,7 +19,7 @@ from node.plan.peers import render_overlay
 from node.ports import Engine, EngineError, NetworkSpec
 from protocol.ids import NodeId
 
-AT_LEAST_EVERY = 15.0
+AT_LEAST_EVERY = 30.0
 RETRY_AFTER = 2.0
 NETWORK_NAME = "corral"
 BRIDGE = "corral0"
@@ -32,7 +32,7 @@ class Overlaying:
     """The overlay's loop on this host; `ready` is set once containers may be attached."""
 
     me: NodeId
-    address: Callable[[], str]
+    address: str
     private_key: bytes
     consensus: Consensus
     engine: Engine
@@ -80,7 +80,7 @@ class Overlaying:
         host = host_of_node(state, self.me)
         if host is None or not host.subnet:
             return
-        config = render_overlay(state, host, self.private_key, self.address())
+        config = render_overlay(state, host, self.private_key, self.address)
         report = await self.overlay.apply(config)
         if report.mtu is not None:
             # The bridge is Docker's to make, with the MTU of the tunnel; what belongs on it follows once it is there.

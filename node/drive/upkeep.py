@@ -41,6 +41,7 @@ RENEW_CHECK_EVERY = 3600.0
 RENEW_RETRY = 60.0
 SEEDS_EVERY = 30.0
 MAX_SEEDS = 32
+ADDRESS_EVERY = 5.0
 ALARM_DAYS = 14
 
 log = logging.getLogger("corral.upkeep")
@@ -60,9 +61,13 @@ class Upkeep:
     overlay_facts: Callable[[], tuple[str, int]]
     """Kind and MTU of the overlay in use."""
     now: Callable[[], float]
+    find_address: Callable[[Identity], str | None]
+    on_address: Callable[[Identity], None] = lambda identity: None
+    """Told when this host's address has changed."""
     wakeup: Wakeup = field(default_factory=Wakeup)
     is_reported: trio.Event = field(default_factory=trio.Event)
     """Set once the cluster knows this host as it is: it is active."""
+    _is_removed: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Do all duties until cancelled."""
@@ -70,6 +75,7 @@ class Upkeep:
             nursery.start_soon(self._report_host)
             nursery.start_soon(self._renew_certificate)
             nursery.start_soon(self._remember_others)
+            nursery.start_soon(self._follow_address)
             task_status.started()
 
     async def _report_host(self) -> None:
@@ -86,6 +92,7 @@ class Upkeep:
         state = await self.consensus.wait_state()
         host = host_of_node(state, self.identity.node)
         if host is None:
+            self._note_removed()
             return
         kind, mtu = self.overlay_facts()
         wanted = _host_as_it_is(host, self.identity, await self.engine.version(), kind, mtu)
@@ -102,6 +109,11 @@ class Upkeep:
             )
         if not self.is_reported.is_set() and self.consensus.is_current:
             self.is_reported.set()
+
+    def _note_removed(self) -> None:
+        if self.consensus.is_current and not self._is_removed:
+            self._is_removed = True
+            log.error("this host was removed from the cluster: `node leave --force` takes away what is left of it here")
 
     async def _renew_certificate(self) -> None:
         while True:
@@ -143,6 +155,18 @@ class Upkeep:
             seeds = _seeds_of([m for m in self.consensus.members.values() if m.node != self.identity.node])
             if seeds and seeds != self.identity.seeds:
                 await self._save(seeds=seeds)
+
+    async def _follow_address(self) -> None:
+        """Go on under another address when the one chosen has gone from this host: it is known by its identity."""
+        while True:
+            if self.identity.address_is_own:
+                address = self.find_address(self.identity)
+                if address is not None and address != self.identity.address:
+                    log.warning("this host's address was %s and is %s now", self.identity.address, address)
+                    await self._save(address=address)
+                    self.on_address(self.identity)
+                    self.wakeup.set()
+            await trio.sleep(ADDRESS_EVERY)
 
     async def _save(self, **changes: object) -> None:
         self.identity = msgspec.structs.replace(self.identity, **changes)

@@ -40,6 +40,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     overlay_mode: OverlayMode
     address: str
     """The advertised address; `--advertise` changes it at a later start."""
+    address_is_own: bool = True
+    """It was on an interface of this host when it was chosen; if it goes from there, the host has another one now."""
     peer_port: int
     api_port: int
     overlay_port: int
