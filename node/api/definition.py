@@ -88,6 +88,8 @@ class Action:
     """Why it is never offered: what it needs that Corral cannot do yet."""
     local_only: bool = False
     """Only over the unix socket."""
+    when: Callable[[Call, Any], bool] = lambda call, row: True
+    """What else must hold besides the state."""
 
 
 @dataclass(frozen=True, slots=True)

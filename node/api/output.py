@@ -26,7 +26,7 @@ def render(call: Call, asked: Definition, row: Any, reveal: Mapping[str, Any] | 
         "id": identity,
         "type": definition.id,
         "links": _links(call, definition, row, self_url),
-        "actions": _action_urls(call, definition, values["state"], self_url),
+        "actions": _action_urls(call, definition, row, values["state"], self_url),
     }
     for name, source, is_text, default in _columns(definition.id, role_for(call, definition)):
         value = values.get(source, default)
@@ -102,9 +102,9 @@ def role_for(call: Call, definition: Definition) -> Any:
     return "admin" if definition.is_admins and call.caller.kind == "admin" else call.role
 
 
-def offered(call: Call, definition: Definition, action: Action, state: str) -> bool:
+def offered(call: Call, definition: Definition, action: Action, row: Any, state: str) -> bool:
     """Whether an action may start now, for this caller."""
-    if action.later is not None or state not in action.states:
+    if action.later is not None or state not in action.states or not action.when(call, row):
         return False
     if action.local_only:
         return call.caller.is_local
@@ -113,11 +113,11 @@ def offered(call: Call, definition: Definition, action: Action, state: str) -> b
     return True
 
 
-def _action_urls(call: Call, definition: Definition, state: str, self_url: str) -> Json:
+def _action_urls(call: Call, definition: Definition, row: Any, state: str, self_url: str) -> Json:
     return {
         action.name: f"{self_url}/?action={action.name}"
         for action in sorted(definition.actions, key=lambda action: action.name)
-        if offered(call, definition, action, state)
+        if offered(call, definition, action, row, state)
     }
 
 

@@ -148,21 +148,21 @@ def plan_action(
         raise ApiError("InvalidAction", f"a {definition.id} has no action {name[:60]}")
     if action.later is not None:
         raise ApiError("ActionNotAvailable", f"{name}: {action.later}")
-    _check_offered(call, definition, action, render(call, definition, row))
+    _check_offered(call, definition, action, row, render(call, definition, row)["state"])
     wanted = _action_input(call, definition, action, data)
     if action.command is not None:
         return Change(action.command(call, row, wanted), definition, row, 202, {})
     return Operation(action, wanted, definition, row)
 
 
-def _check_offered(call: Call, definition: Definition, action: Action, resource: Json) -> None:
+def _check_offered(call: Call, definition: Definition, action: Action, row: Any, state: str) -> None:
     if action.local_only and not call.caller.is_local:
         raise ApiError("Forbidden", f"{action.name} is possible on the host itself only, over the unix socket")
     if definition.is_admins and call.caller.kind != "admin":
         raise ApiError("Forbidden", f"{action.name} needs an administrator's key")
-    if not offered(call, definition, action, resource["state"]):
+    if not offered(call, definition, action, row, state):
         states = ", ".join(sorted(action.states))
-        detail = f"this {definition.id} is {resource['state']}; {action.name} is possible when it is {states}"
+        detail = f"{action.name} is possible on some {definition.plural} in state {states}; this one is {state}"
         raise ApiError("Conflict", detail)
 
 

@@ -6,7 +6,7 @@ from node.api.call import Call
 from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
 from node.api.definitions.common import DEFAULT_STATES, common_fields, common_values, find_in, rows_of, text_or_keep
 from node.commands import CreateEnvironment, RemoveEnvironment, UpdateEnvironment
-from node.model import Environment, Table
+from node.model import DEFAULT_ENVIRONMENT_ID, Environment, Table
 
 _ACCOUNTS = "members need accounts, which this version does not have; use API keys of the environment"
 _CATTLE_ONLY = "Corral runs its own scheduler only"
@@ -74,7 +74,13 @@ PROJECT = Definition(
     ),
     actions=(
         Action("update", frozenset({"active"}), output="account", command=_update),
-        Action("remove", frozenset({"active"}), output="account", command=_remove),
+        Action(
+            "remove",
+            frozenset({"active"}),
+            output="account",
+            command=_remove,
+            when=lambda call, row: row.id != DEFAULT_ENVIRONMENT_ID,
+        ),
         Action("activate", output="account", later=_NO_DEACTIVATION),
         Action("deactivate", output="account", later=_NO_DEACTIVATION),
         Action("setmembers", input="setProjectMembersInput", output="setProjectMembersInput", later=_ACCOUNTS),

@@ -16,7 +16,6 @@ from node.api.definitions.common import (
     rows_of,
     text_or_keep,
 )
-from node.api.errors import ApiError
 from node.commands import ActivateService, Batch, CreateStack, DeactivateService, RemoveStack, UpdateStack
 from node.model import DEFAULT_ENVIRONMENT_ID, Service, Stack
 
@@ -68,19 +67,13 @@ def _remove(call: Call, row: Stack, data: Input | None = None) -> RemoveStack:
 
 def _activate_services(call: Call, row: Stack, data: Input) -> Batch:
     chosen = [service for service in _services(call, row) if service.state == "inactive"]
-    return _each(tuple(ActivateService(id=service.id) for service in chosen), "activate")
+    return Batch(commands=tuple(ActivateService(id=service.id) for service in chosen))
 
 
 def _deactivate_services(call: Call, row: Stack, data: Input) -> Batch:
     stoppable = ("active", "activating", "updating-active")
     chosen = [service for service in _services(call, row) if service.state in stoppable]
-    return _each(tuple(DeactivateService(id=service.id) for service in chosen), "deactivate")
-
-
-def _each(commands: tuple[ActivateService | DeactivateService, ...], verb: str) -> Batch:
-    if not commands:
-        raise ApiError("Conflict", f"the stack has no service to {verb}")
-    return Batch(commands=commands)
+    return Batch(commands=tuple(DeactivateService(id=service.id) for service in chosen))
 
 
 _FIELDS = {

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from node.api.definition import Definition
+from node.api.definitions import DEFINITIONS
 from tests.fakes.replica import FakeReplica
 from tests.node.api.client import BASE, Client
 
@@ -131,3 +133,11 @@ async def test_schema_offers_only_what_the_role_may() -> None:
     assert schemas["project"]["collectionMethods"] == ["GET"]
     assert schemas["service"]["collectionMethods"] == ["GET", "POST"]
     assert "create" in schemas["service"]["resourceFields"]["name"]
+
+
+@pytest.mark.parametrize("definition", [one for one in DEFINITIONS if one.rows is not None], ids=lambda one: one.id)
+def test_documentation_has_every_type_with_its_actions(definition: Definition) -> None:
+    text = (Path(__file__).parents[3] / "docs/api.md").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("|") and f"`{definition.id}`" in line]
+    for action in definition.actions:
+        assert (action.name in line) == (action.later is None), action.name
