@@ -19,8 +19,9 @@ from node.api.http import Request, Response
 from node.api.ids import ADMIN_ACCOUNT, format_id
 from node.api.index import Index
 from node.api.listing import Params, empty_collection
-from node.api.output import Json, format_time, is_listable
+from node.api.output import Json, is_listable
 from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
+from node.api.times import format_time
 from node.auth.access import Caller
 from node.ports import RefusedError, Replica, Unavailable
 

@@ -14,6 +14,7 @@ from node.api.call import Call
 from node.api.definition import Definition, Field, Input
 from node.api.definitions import BY_ID
 from node.api.errors import ApiError
+from node.api.times import parse_date
 
 Mode = Literal["create", "update"]
 
@@ -21,6 +22,8 @@ MAX_ITEMS = 4096
 """Of one array or map."""
 MAX_TEXT = 64 * 1024
 """Characters of a text whose field names no smaller bound."""
+LATEST_MS = 253_402_300_799_000
+"""The last second that has a year of four digits."""
 _INT = re.compile(r"-?[0-9]{1,18}\Z")
 _WRAPPED = re.compile(r"(array|map|reference)\[(.*)\]\Z")
 
@@ -166,7 +169,16 @@ def _to_json(value: Any, name: str, spec: Field) -> Any:
     return value
 
 
+def _to_date(value: Any, name: str, spec: Field) -> int:
+    """Milliseconds since the epoch, written so or as `2016-04-12T08:00:00Z`."""
+    moment = parse_date(value)
+    if moment is None or not 0 <= moment <= LATEST_MS:
+        raise ApiError("InvalidDateFormat", f"{name}: expected a time such as 2016-04-12T08:00:00Z", field=name)
+    return moment
+
+
 _SCALARS = {
+    "date": _to_date,
     "string": _to_text,
     "password": _to_text,
     "int": _to_int,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +14,7 @@ from node.api.definitions import definition_of_row
 from node.api.ids import parse_id
 from node.api.output import Json, embed, id_of, render
 from node.api.schemas import modifiers_of
+from node.api.times import parse_date
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
@@ -140,7 +140,7 @@ def comparable(spec: Field, name: str, value: Any) -> Any:
         case "int":
             return _to_int(value)
         case "date":
-            return value if isinstance(value, int) else _to_int(value) or _to_milliseconds(str(value))
+            return parse_date(value)
         case "boolean":
             return {"true": True, "false": False}.get(str(value).lower())
     return str(value)
@@ -149,18 +149,6 @@ def comparable(spec: Field, name: str, value: Any) -> Any:
 def _to_int(value: Any) -> int | None:
     text = str(value)
     return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
-
-
-def _to_milliseconds(text: str) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    # A year near the limits has no timestamp in every time zone.
-    try:
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return None
 
 
 def is_like(have: str, pattern: str) -> bool:

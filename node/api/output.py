@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +10,7 @@ from node.api.definition import Action, Definition, Link, Values
 from node.api.definitions import BY_ID, DEFINITIONS, LINKED_ONLY, definition_of_row
 from node.api.definitions.projects import PROJECT
 from node.api.ids import format_id
+from node.api.times import format_time
 
 Json = dict[str, Any]
 
@@ -58,11 +58,6 @@ def _columns(type_id: str, role: str) -> tuple[tuple[str, str, bool, Any], ...]:
         if is_date:
             columns.append((f"{name}TS", name, False, None))
     return tuple(sorted(columns, key=lambda column: column[0]))
-
-
-def format_time(milliseconds: int) -> str:
-    """Return `2016-04-12T08:00:00Z`."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _links(call: Call, definition: Definition, row: Any, self_url: str) -> Json:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from typing import Literal
 
 from node.api.call import Call
 from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
@@ -16,6 +17,7 @@ from node.api.definitions.common import (
     text_or_keep,
 )
 from node.api.definitions.stacks import environment_for_new
+from node.api.errors import ApiError
 from node.api.ids import format_id
 from node.auth.keys import new_api_key
 from node.commands import AnyCommand, CreateApiKey, CreateToken, SetTokenState, UpdateApiKey
@@ -54,7 +56,7 @@ def _remove_key(call: Call, row: ApiKey, data: Input | None = None) -> UpdateApi
 
 def _token_values(call: Call, row: JoinToken) -> Values:
     values = common_values(row, kind="registrationToken", owner=row.environment_id, state=row.state)
-    return {**values, "command": None, "image": None, "registrationUrl": None, "token": None}
+    return {**values, "expires": row.expires}
 
 
 def _create_token(call: Call, data: Input) -> Creation:
@@ -66,9 +68,18 @@ def _create_token(call: Call, data: Input) -> Creation:
         environment_id=environment_id,
         token_id=token.token_id,
         secret_hash=token_secret_hash(token.secret),
+        expires=_future(call, data.get("expires")),
     )
     text = render_token(token)
     return Creation(command, {"token": text, "command": f"node join {url_of_this_node(call)} --token {text}"})
+
+
+def _future(call: Call, expires: int | None) -> int | None:
+    if expires is not None and expires <= call.now:
+        raise ApiError(
+            "InvalidOption", "expires lies in the past: name a time to come, or leave it out", field="expires"
+        )
+    return expires
 
 
 def url_of_this_node(call: Call) -> str:
@@ -79,9 +90,9 @@ def url_of_this_node(call: Call) -> str:
     return call.urls.base if host is None else f"http://{host.address}:{host.api_port}"
 
 
-def _set_token(state: str) -> Callable[[Call, JoinToken, Input], AnyCommand]:
+def _set_token(state: Literal["active", "inactive", "removed"]) -> Callable[[Call, JoinToken, Input], AnyCommand]:
     def command(call: Call, row: JoinToken, data: Input) -> SetTokenState:
-        return SetTokenState(id=row.id, state=state)  # type: ignore[arg-type]
+        return SetTokenState(id=row.id, state=state)
 
     return command
 
@@ -132,6 +143,7 @@ REGISTRATION_TOKEN = Definition(
     fields={
         **common_fields(CREDENTIAL_STATES, writable=""),
         "accountId": _ACCOUNT,
+        "expires": define("date", "cN", description="until when hosts may join with it; null: for ever"),
         "command": define("string", is_once=True, is_filter=False),
         "image": define("string", is_filter=False),
         "registrationUrl": define("string", is_filter=False),

@@ -194,6 +194,18 @@ async def test_registration_token_tells_its_command_once() -> None:
     assert [row["id"] for row in (await client.get("/v1/registrationtokens?state=active")).data] == [made["id"]]
 
 
+async def test_registration_token_ends_when_it_is_told_to() -> None:
+    replica, client = opened()
+    made = await client.make("/v1/registrationtokens", {"expires": START + 60_000})
+    assert (made["expires"], made["expiresTS"]) == ("2016-04-12T06:01:00Z", START + 60_000)
+    same = await client.make("/v1/registrationtokens", {"expires": "2016-04-12T06:01:00Z"})
+    assert same["expiresTS"] == made["expiresTS"]
+    assert [row.expires for row in replica.state.tokens.values()] == [START + 60_000] * 2
+    for expires, code in ((START, "InvalidOption"), ("soon", "InvalidDateFormat"), (10**17, "InvalidDateFormat")):
+        refused = await client.post("/v1/registrationtokens", {"expires": expires})
+        assert (refused.status, refused.body["code"], refused.body["fieldName"]) == (422, code, "expires")
+
+
 async def test_registration_command_names_this_node_when_asked_on_the_host_itself() -> None:
     replica = FakeReplica()
     admit(replica)

@@ -31,6 +31,7 @@ DIFFERENCES = (
     (r"project field uuid\.create", "uuids are drawn by the node"),
     (r"apiKey field (publicValue|secretValue)\.create", "keys are drawn by the node, nobody chooses them"),
     (r"registrationToken field (command|token)\.readOnCreateOnly", "the secret is shown once and kept as a hash"),
+    (r"registrationToken (field|filter) extra expires", "tokens may end; Rancher's never did"),
     (r"registrationToken field (name|description)\.(create|update)", "tokens have no name"),
     (r"registrationToken actions missing update", "tokens have nothing to update"),
     (r"environment field externalId\.update", "set when the stack is made"),
