@@ -123,6 +123,7 @@ class Checker:
         self._votes: dict[tuple[NodeId, Term], NodeId] = {}
         self._written: dict[tuple[Index, Term], tuple[Entry, Term]] = {}
         self.committed: list[Entry] = []
+        self._committed_in: list[Term] = []
         self.digests: dict[Index, bytes] = {Index(0): b""}
         self.events: Counter[str] = Counter()
 
@@ -158,7 +159,9 @@ class Checker:
         """State machine safety: nobody ever applies another entry at an index."""
         self.require(entry.index == member.machine.index + 1, f"{member.name[0]} applies {entry.index} out of turn")
         if entry.index > len(self.committed):
+            assert member.raft is not None
             self.committed.append(entry)
+            self._committed_in.append(member.raft.term)
         known = self.committed[entry.index - 1]
         self.require(entry == known, f"state machine safety: {member.name[0]} applies another {entry.index}")
 
@@ -183,8 +186,12 @@ class Checker:
         member.seen_commit = raft.commit_index
 
     def _check_completeness(self, raft: Raft) -> None:
-        for entry in reversed(self.committed[raft.snapshot_index :]):
-            if entry.term < raft.term:
+        # What counts is the term in which an entry was committed, not its own: a leader that has been replaced
+        # need not have what its successor commits of an earlier term.
+        for entry, term in zip(reversed(self.committed), reversed(self._committed_in), strict=True):
+            if entry.index <= raft.snapshot_index:
+                return
+            if term < raft.term:
                 kept = raft.term_at(entry.index) == entry.term
                 self.require(kept, f"leader completeness: {raft.me[0]} lacks entry {entry.index}")
                 return
