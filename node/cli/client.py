@@ -75,6 +75,10 @@ class Client:
             trust_env=False,
         )
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
     def get(self, path: str, **params: str) -> Json:
         """Read a resource or a collection."""
         return self.ask("GET", path, params=params)

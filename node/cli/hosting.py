@@ -7,7 +7,8 @@ through its arguments.
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,7 +21,7 @@ from node.config import DATA_DIR, RUN_DIR, ConfigError, Folders, check_host_name
 if TYPE_CHECKING:
     from node.addresses import Chosen
     from node.ports import EngineVersion
-    from node.store.identity import Identity
+    from node.store.identity import DataFolder, Identity
     from protocol.join import Finding, KernelFeatures
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -129,6 +130,34 @@ def load_identity(place: Place) -> "Identity | None":
         raise CliError(f"{where} cannot be read", f"by user {os.geteuid()}", "be root, or choose --data-dir") from None
 
 
+@contextmanager
+def held_folder(place: Place) -> "Iterator[DataFolder]":
+    """Hold the data folder while something may be written into it; one that was made for nothing goes again.
+
+    It is made before a cluster is asked for anything: to be admitted and then have nowhere to write it down would
+    leave the cluster with a host that never comes.
+    """
+    from node.store.identity import DataFolder, FolderInUseError
+
+    folder = DataFolder(place.folders.data)
+    existed = folder.path.exists()
+    try:
+        folder.acquire()
+    except FolderInUseError as error:
+        raise CliError("a node runs on this folder already", str(error), "see `node status`") from None
+    except OSError as error:
+        why = f"{folder.path}: {error.strerror or error}"
+        raise CliError("the data folder cannot be used", why, "be root, or choose another --data-dir") from None
+    try:
+        yield folder
+    finally:
+        folder.release()
+        if not existed and not folder.identity_file.exists():
+            with suppress(OSError):
+                (folder.path / "lock").unlink()
+                folder.path.rmdir()
+
+
 def choose_address(wanted: str | None, overlay_network: str) -> "Chosen":
     """Return the address to tell the others; several are never guessed between."""
     from node.addresses import AddressUnclear, local_interfaces, pick_advertise_address
@@ -155,11 +184,12 @@ def find_in_use(network: str) -> tuple[str, ...]:
 
 
 async def look_at_kernel(place: Place, network: str, port: int) -> "KernelFeatures":
-    """Return what this host can build an overlay from; all of nothing where none is built."""
+    """Return what this host can build an overlay from."""
     from protocol.join import KernelFeatures
 
     if not place.has_overlay:
-        return KernelFeatures(wireguard_kernel=False, wireguard_go=False, vxlan=False, tun=False, nft=False)
+        # An engine in memory needs no overlay: nothing that one would need is missing.
+        return KernelFeatures(wireguard_kernel=True, wireguard_go=True, vxlan=True, tun=True, nft=True)
     from node.overlay.overlay import FAILURES, Overlay
 
     try:

@@ -45,6 +45,10 @@ def service_candidates(services: Iterable[Json], stacks: Iterable[Json]) -> list
     return found
 
 
+class NoSuch(CliError):
+    """Nothing answers to that name."""
+
+
 def pick(candidates: Sequence[Candidate], text: str, noun: str, where: str = "") -> Candidate:
     """Return the one that is meant: an id or name first, then the only one that begins so."""
     steps = (
@@ -62,7 +66,7 @@ def pick(candidates: Sequence[Candidate], text: str, noun: str, where: str = "")
     raise _not_found(candidates, text, noun, where)
 
 
-def _not_found(candidates: Sequence[Candidate], text: str, noun: str, where: str) -> CliError:
+def _not_found(candidates: Sequence[Candidate], text: str, noun: str, where: str) -> NoSuch:
     shown = {name: each.names[0] for each in candidates for name in each.names}
     near = list(dict.fromkeys(shown[name] for name in difflib.get_close_matches(text, shown, n=3)))
     if near:
@@ -71,4 +75,4 @@ def _not_found(candidates: Sequence[Candidate], text: str, noun: str, where: str
         hint = f"see `node {noun} ls`" if noun != "environment" else "see `node env ls`"
     known = ", ".join(each.names[0] for each in candidates[:MAX_LISTED])
     why = f"there are: {known}{', …' if len(candidates) > MAX_LISTED else ''}" if known else f"there is no {noun} yet"
-    return CliError(f"no {noun} {text[:100]!r}{where}", why, hint)
+    return NoSuch(f"no {noun} {text[:100]!r}{where}", why, hint)

@@ -28,11 +28,12 @@ _BAD = frozenset({"error", "erroring", "dead", "FAIL", "fail", "reconnecting", "
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; `is_state` colours it on a terminal."""
+    """One column of a table; `is_state` colours it on a terminal, `is_whole` never shortens it."""
 
     title: str
     value: Callable[[Json], object]
     is_state: bool = False
+    is_whole: bool = False
 
 
 def clean(text: str) -> str:
@@ -56,7 +57,7 @@ def tone_of(state: str) -> str | None:
 
 def render_table(columns: Sequence[Column], rows: Iterable[Json], *, colour: bool = False, trunc: bool = True) -> str:
     """Return upper-case headers over rows, in columns two spaces apart."""
-    table = [[_cell(column.value(row), trunc) for column in columns] for row in rows]
+    table = [[_cell(column.value(row), trunc and not column.is_whole) for column in columns] for row in rows]
     widths = [
         max(len(column.title), *(len(line[place]) for line in table)) if table else len(column.title)
         for place, column in enumerate(columns)

@@ -62,10 +62,11 @@ def cli() -> None:
 
 def run(args: list[str] | None = None) -> NoReturn:
     """Run what was typed and exit; no failure of a kind that we know ends in a traceback."""
-    sys.exit(_run(args))
+    sys.exit(run_args(args))
 
 
-def _run(args: list[str] | None) -> int:
+def run_args(args: list[str] | None) -> int:
+    """Run what was typed and return the exit code."""
     try:
         cli.main(args=args, standalone_mode=False, prog_name=_program())
     except click.exceptions.Exit as exit_:

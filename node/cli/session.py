@@ -130,6 +130,11 @@ class Session:
         """Ask for an action of a resource."""
         return self.client.post(f"{self.path(noun, identity)}/?action={action}", body)
 
+    def close(self) -> None:
+        """Close the connection, if there ever was one."""
+        if "client" in self.__dict__:
+            self.client.close()
+
     def note(self, text: str) -> None:
         """Tell a person something beside the result."""
         click.echo(text, err=True)
@@ -149,6 +154,10 @@ def pass_session(func: Callable[Concatenate[Session, P], T]) -> Callable[P, T]:
 
     @functools.wraps(func)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return func(Session(settings(), os.environ), *args, **kwargs)
+        session = Session(settings(), os.environ)
+        try:
+            return func(session, *args, **kwargs)
+        finally:
+            session.close()
 
     return run

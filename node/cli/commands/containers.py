@@ -47,7 +47,7 @@ def ls(session: Session, service: str | None) -> None:
         Column("HOST", lambda row: hosts.get(row.get("hostId")) or row.get("hostId")),
         Column("ADDRESS", lambda row: row.get("primaryIpAddress")),
         Column("PORTS", lambda row: ", ".join(row.get("ports") or ())),
-        Column("MESSAGE", _message_of),
+        Column("MESSAGE", _message_of, is_whole=True),
         age_column(),
     ]
     if not any(_message_of(row) for row in rows):

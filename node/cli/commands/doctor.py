@@ -6,7 +6,7 @@ import click
 
 from node.cli.errors import FAILED
 from node.cli.lazy import Command
-from node.cli.options import list_options, reach_options
+from node.cli.options import one_options, reach_options
 from node.cli.output import Column
 from node.cli.session import CLUSTER, Session, pass_session
 
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 @click.command("doctor", cls=Command, examples=("node doctor", "node doctor --url http://h2:8080 --json"))
-@list_options()
+@one_options()
 @reach_options()
 @pass_session
 def command(session: Session) -> None:
@@ -25,18 +25,11 @@ def command(session: Session) -> None:
     columns = [
         Column("RESULT", lambda row: "FAIL" if row["level"] == "fail" else row["level"], is_state=True),
         Column("CHECK", lambda row: row["check"]),
-        Column("DETAIL", lambda row: row.get("detail")),
-        Column("TRY", lambda row: row.get("try")),
+        Column("DETAIL", lambda row: row.get("detail"), is_whole=True),
+        Column("TRY", lambda row: row.get("try") if row["level"] != "ok" else None, is_whole=True),
     ]
-    if not any(row.get("try") for row in findings):
+    if not any(row["level"] != "ok" for row in findings):
         columns.pop()
-    # What to do must be readable whole.
-    session.printer.__class__(
-        json=session.settings.json,
-        template=session.settings.template,
-        filters=session.printer.filters,
-        trunc=False,
-        colour=session.printer.colour,
-    ).rows(columns, findings)
+    session.printer.rows(columns, findings)
     if any(row["level"] == "fail" for row in findings):
         raise click.exceptions.Exit(FAILED)

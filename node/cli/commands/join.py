@@ -19,6 +19,7 @@ from node.cli.hosting import (
     become_daemon,
     choose_address,
     find_in_use,
+    held_folder,
     host_name,
     host_options,
     load_identity,
@@ -114,7 +115,8 @@ def _join(place: Place, host: HostFlags, base: str, token: str) -> "tuple[Identi
     name, labels = host_name(host.name), read_pairs(host.labels, "--label")
     chosen = choose_address(host.advertise, USUAL_NETWORK)
     try:
-        identity = trio.run(_run_join, place, host, base, token, name, labels, chosen.address, chosen.mtu)
+        with held_folder(place):
+            identity = trio.run(_run_join, place, host, base, token, name, labels, chosen.address, chosen.mtu)
     except JoinRefusedError as error:
         raise _refusal(error) from None
     except BaseExceptionGroup as group:

@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
-from node.cli.errors import CliError
 from node.cli.inputs import check_name, launch_config, launch_options
 from node.cli.lazy import Group
-from node.cli.names import Candidate, candidates_of, pick
+from node.cli.names import Candidate, NoSuch, candidates_of, pick
 from node.cli.options import list_options, one_options, reach_options, wait_options
 from node.cli.output import Column, age_column
 from node.cli.session import Session, pass_session
@@ -59,7 +58,7 @@ def ls(session: Session, stack: str | None) -> None:
         Column("SCALE", _scale_of),
         Column("IMAGE", image_of),
         Column("ENDPOINTS", endpoints_of),
-        Column("MESSAGE", _message_of),
+        Column("MESSAGE", _message_of, is_whole=True),
         age_column(),
     ]
     if not any(_message_of(row) for row in rows):
@@ -86,7 +85,7 @@ def _stack_for(session: Session, name: str, *, may_create: bool) -> str:
         return made
     try:
         return session.find("stack", name).id
-    except CliError as error:
+    except NoSuch as error:
         error.try_ = f"{error.try_}; or add --create-stack to make it"
         raise
 

@@ -17,6 +17,7 @@ from node.cli.hosting import (
     become_daemon,
     choose_address,
     find_in_use,
+    held_folder,
     host_name,
     host_options,
     load_identity,
@@ -99,28 +100,17 @@ def _restart(place: Place, host: HostFlags, identity: "Identity", creating: tupl
     """Become the daemon of an identity; --advertise is the one thing that a later start may change."""
     from msgspec.structs import replace
 
-    from node.store.identity import DataFolder, FolderInUseError
-
     member = f"{identity.name} of cluster {identity.cluster_id[:12]}"
     if creating:
         why = f"{', '.join(creating)} can be chosen only when a cluster is made"
         raise CliError(f"this host is {member} already", why, "leave them out, or `node leave` first to begin anew")
     _refuse_contradictions(host, identity, member)
-    folder = DataFolder(place.folders.data)
-    try:
-        folder.acquire()
-    except FolderInUseError:
-        raise CliError("this host's node runs already", f"it is {member}", "see `node status`") from None
-    except OSError as error:
-        raise CliError(f"{folder.path} cannot be used", error.strerror or str(error), "be root, or mend it") from None
-    try:
+    with held_folder(place) as folder:
         if host.advertise is not None:
             chosen = choose_address(host.advertise, identity.overlay_network)
             if chosen.address != identity.address:
                 folder.save(replace(identity, address=chosen.address))
                 click.echo(f"{identity.name} is now at {chosen.address}, before at {identity.address}", err=True)
-    finally:
-        folder.release()
     become_daemon(place, "")
 
 
@@ -144,7 +134,6 @@ def _found(place: Place, host: HostFlags, mode: "OverlayMode", network: str, bit
     from node.founding import Founding, found_cluster
     from node.model import HostFacts
     from node.preflight import Local, ask_docker, check_local
-    from node.store.identity import DataFolder, FolderInUseError
 
     name, labels = host_name(host.name), read_pairs(host.labels, "--label")
     chosen = choose_address(host.advertise, network)
@@ -198,17 +187,14 @@ def _found(place: Place, host: HostFlags, mode: "OverlayMode", network: str, bit
         labels=labels,
         facts=facts,
     )
-    folder = DataFolder(place.folders.data)
-    try:
-        folder.acquire()
-        return found_cluster(folder, founding, time.time())
-    except FolderInUseError as error:
-        raise CliError("another node starts here at this moment", str(error), "see `node status`") from None
-    except OSError as error:
-        why = f"{place.folders.data}: {error.strerror or error}"
-        raise CliError("the new cluster could not be written", why, "make room, or choose another --data-dir") from None
-    finally:
-        folder.release()
+    with held_folder(place) as folder:
+        try:
+            return found_cluster(folder, founding, time.time())
+        except OSError as error:
+            why = f"{place.folders.data}: {error.strerror or error}"
+            raise CliError(
+                "the new cluster could not be written", why, "make room, or choose another --data-dir"
+            ) from None
 
 
 def _welcome(founded: "Founded", *, is_open: bool) -> str:
