@@ -127,7 +127,10 @@ async def join_cluster(
     say: Callable[[Sequence[Finding]], None],
     now: Callable[[], float],
 ) -> Identity:
-    """Check, join, and write who this host is now; JoinRefusedError leaves everything as it was."""
+    """Check, join, and write who this host is now into the data folder, which the caller holds.
+
+    JoinRefusedError leaves everything as it was.
+    """
     try:
         token = parse_token(token_text)
         info = decode_join_info(await fetch(url))
@@ -199,8 +202,8 @@ class _Attempt:
             )
             report = await probe_pair(self.joining.name, target, key)
             nursery.cancel_scope.cancel()
-        said = {finding.check for finding in self.own if finding.level == "ok"}
-        news = [finding for finding in reply.findings if finding.level != "ok" or finding.check not in said]
+        said = {(finding.check, finding.level) for finding in self.own}
+        news = [finding for finding in reply.findings if (finding.check, finding.level) not in said or not finding.ok]
         return merge_ways(news, report.findings)
 
     async def join(self, conversation: _Conversation, proof: TokenProof, digest: bytes) -> Identity:

@@ -261,6 +261,8 @@ def check_advertise(facts: Facts, network: str) -> Finding:
         return Finding("address", "fail", f"{facts.advertise[:60]!r} is no IP address", "give one with --advertise")
     if address.is_unspecified or address.is_multicast or is_overlay:
         return Finding("address", "fail", f"others cannot reach {address}", "give another with --advertise")
+    if address.is_loopback:
+        return Finding("address", "ok", f"{address}, for nodes on this machine only")
     if facts.advertise not in facts.addresses:
         return Finding("address", "warn", f"{address} is on none of this host's interfaces", "right only behind NAT")
     return Finding("address", "ok", facts.advertise)

@@ -96,6 +96,12 @@ class DataFolder:
             os.close(self._lock)
             self._lock = None
 
+    def discard_if_fresh(self) -> None:
+        """Remove the folder again if nothing but our lock is in it."""
+        if {path.name for path in self.path.iterdir()} <= {"lock"}:
+            (self.path / "lock").unlink(missing_ok=True)
+            self.path.rmdir()
+
     def load(self) -> Identity | None:
         """Return who this node is, None for a fresh folder; CorruptFileError when the file is damaged."""
         try:

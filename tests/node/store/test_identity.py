@@ -78,3 +78,15 @@ def test_cut_file_is_found_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-1])
     with pytest.raises(CorruptFileError):
         read_checked(tmp_path / "file")
+
+
+def test_fresh_folder_can_be_taken_back_and_a_used_one_stays(tmp_path: Path) -> None:
+    fresh, used = DataFolder(tmp_path / "fresh"), DataFolder(tmp_path / "used")
+    for folder in (fresh, used):
+        folder.acquire()
+    used.save(identity())
+    for folder in (fresh, used):
+        folder.discard_if_fresh()
+        folder.release()
+    assert not fresh.path.exists()
+    assert used.load() == identity()
