@@ -203,6 +203,8 @@ class _Attempt:
             report = await probe_pair(self.joining.name, target, key)
             nursery.cancel_scope.cancel()
         said = {(finding.check, finding.level) for finding in self.own}
+        # A port was found free here before; what the member found of the way to it has the same title and is news.
+        said -= {(finding.check, "ok") for finding in report.findings}
         news = [finding for finding in reply.findings if (finding.check, finding.level) not in said or not finding.ok]
         return merge_ways(news, report.findings)
 
