@@ -39,6 +39,9 @@ _TABLE_OF: dict[type[AnyRow], Table] = {
     JoinToken: "tokens",
 }
 
+_COUNTERS: dict[Table, str] = {"api_keys": "credentials", "tokens": "credentials"}
+"""Tables that share one count, since clients see both under one prefix: `1c3` must be one thing."""
+
 
 class Refusal(Exception):
     """Ends a handler early; `apply` turns it into the Refused value it carries."""
@@ -112,8 +115,9 @@ class Txn:
         """Hand out the table's next id; ids are never used again."""
         if self._next_ids is None:
             self._next_ids = dict(self._base.next_ids)
-        number = self._next_ids.get(table, 1)
-        self._next_ids[table] = number + 1
+        counter = _COUNTERS.get(table, table)
+        number = self._next_ids.get(counter, 1)
+        self._next_ids[counter] = number + 1
         return number
 
     def put(self, row: AnyRow) -> None:

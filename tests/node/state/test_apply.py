@@ -2,7 +2,17 @@
 
 import msgspec
 
-from node.commands import Batch, Command, CreateStack, InitCluster, Proposal, RemoveStack, SingleCommand
+from node.commands import (
+    Batch,
+    Command,
+    CreateApiKey,
+    CreateStack,
+    CreateToken,
+    InitCluster,
+    Proposal,
+    RemoveStack,
+    SingleCommand,
+)
 from node.model import Change, Done, Refused
 from node.state import MAX_RECENT, apply, apply_proposal
 from node.state.apply import HANDLERS
@@ -107,3 +117,11 @@ def test_remembered_results_are_bounded_and_the_oldest_go_first() -> None:
     assert len(state.recent) == MAX_RECENT
     assert "first" not in state.recent
     assert "p16" in state.recent
+
+
+def test_keys_and_tokens_never_share_an_id_since_clients_see_one_prefix() -> None:
+    state = found()
+    state = done(state, CreateToken(uuid="t1", environment_id=5, token_id="a", secret_hash=b"x"))
+    state = done(state, CreateApiKey(uuid="k1", environment_id=5, public="K1", secret_hash=b"x"))
+    state = done(state, CreateToken(uuid="t2", environment_id=5, token_id="b", secret_hash=b"x"))
+    assert (sorted(state.tokens), sorted(state.api_keys)) == ([1, 3], [2])
