@@ -160,7 +160,7 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
         incarnation=Incarnation(int(time.time())),
         rng=rng,
     )
-    store, link = LogStore(folder.log_file), Link(credentials)
+    store, link = LogStore(folder.log_file, must_exist=True), Link(credentials)
     consensus = Consensus(
         identity.node,
         ThreadedStore(store),
@@ -181,7 +181,7 @@ def _connect(parts: Parts) -> None:
     link, consensus = base.link, base.consensus
     link.connect(
         resolve=_resolver(base.gossip, consensus),
-        is_member=_membership(consensus),
+        is_member=consensus.may_speak,
         on_message=consensus.deliver,
         on_lost=consensus.peer_lost,
         handlers={
@@ -230,14 +230,6 @@ def _resolver(gossip: Gossip, consensus: Consensus) -> Callable[[NodeId], tuple[
         return (host.address, host.peer_port) if host else None
 
     return resolve
-
-
-def _membership(consensus: Consensus) -> Callable[[NodeId], bool]:
-    def is_member(node: NodeId) -> bool:
-        """A newcomer without a state believes the CA; afterwards a removed host's certificate opens nothing."""
-        return not consensus.has_state or host_of_node(consensus.state, node) is not None
-
-    return is_member
 
 
 def meta_of(identity: Identity) -> Meta:

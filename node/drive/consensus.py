@@ -9,26 +9,38 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
 
 import msgspec
 import trio
 
-from node.commands import MAX_COMMAND_BYTES, AnyCommand, Proposal, decode_command, decode_proposal, encode_command
+from node.commands import AnyCommand, Proposal, decode_command, decode_proposal, encode_command
 from node.commands import encode_proposal as encode
+from node.drive.consensus_ports import Applied, Offload, Storage
+from node.drive.consensus_ports import Transport as Transport
 from node.drive.link import Caller, LinkDownError, RequestFailedError
-from node.model import Change, Done, Refused, Result, State
+from node.model import Change, Done, Refused, Result, State, host_of_node
 from node.ports import ConsensusView, MemberView, RefusedError, Unavailable
 from node.state import apply_proposal, decode_state, encode_state
 from protocol.errors import DecodeError, ProtocolError
-from protocol.ids import Index, NodeId, Term
+from protocol.ids import Index, NodeId
 from protocol.messages import Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
 from protocol.messages import encode as encode_record
 from protocol.raft.core import Raft
-from protocol.raft.messages import Config, Entry, EntryKind, decode_message, encode_message
+from protocol.raft.messages import (
+    MAX_ENTRY_BYTES,
+    AppendRequest,
+    Config,
+    Entry,
+    EntryKind,
+    RaftMessage,
+    decode_message,
+    encode_message,
+)
 from protocol.raft.vocabulary import (
+    DEFAULT_LIMITS,
     ConfigChanged,
     LeaderChanged,
+    Limits,
     NotLeader,
     Output,
     ProposalsFull,
@@ -45,34 +57,12 @@ INPUTS_PER_STEP = 256
 APPLY_PER_STEP = 64
 SNAPSHOT_EVERY = 4096
 """Entries applied since the last snapshot after which a new one is made."""
+MAX_PROPOSED_BYTES = MAX_ENTRY_BYTES - 1024
+"""A command's size; the proposal around it, of which a log entry is made, takes some room too."""
 SUBMIT_TIMEOUT = 2.0
 """How long one attempt to reach the leader may take before it is made again."""
 
 log = logging.getLogger("corral.consensus")
-
-
-class Storage(Protocol):
-    """Where the core's promises are kept; each call returns when it is durable."""
-
-    async def load(self) -> tuple[SavedState, Index]: ...
-
-    async def load_snapshot(self) -> Snapshot | None: ...
-
-    async def write(self, output: Output, commit: Index) -> None: ...
-
-    async def save_snapshot(self, snapshot: Snapshot) -> None: ...
-
-
-class Transport(Protocol):
-    """How messages reach other members; node.drive.link is the real one."""
-
-    def send(self, node: NodeId, payload: bytes) -> None: ...
-
-    async def request(self, node: NodeId, kind: Kind, payload: bytes, *, timeout: float) -> bytes: ...
-
-
-Applied = Callable[[State, Sequence[Change]], None]
-"""Told of each new state with the rows that changed; an installed snapshot comes with no rows: read everything."""
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +95,9 @@ class Consensus:
         now_ms: Callable[[], int],
         rng: Random,
         timing: Timing | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        snapshot_every: int = SNAPSHOT_EVERY,
+        offload: Offload = trio.to_thread.run_sync,
     ) -> None:
         self._me = me
         self._storage = storage
@@ -113,6 +106,9 @@ class Consensus:
         self._now_ms = now_ms
         self._rng = rng
         self._timing = timing or Timing()
+        self._limits = limits
+        self._snapshot_every = snapshot_every
+        self._offload = offload
         self._raft: Raft | None = None
         self._state: State | None = None
         self._changed = trio.Event()
@@ -126,7 +122,8 @@ class Consensus:
         self._applied = self._commit_on_disk = self._snapshot_index = Index(0)
         self._last_at = 0
         self._stale_since: int | None = None
-        self._has_heard_leader = False
+        self._heard_commit = Index(0)
+        self._is_current = False
         self._snapshotting = False
         self.skipped_entries = 0
         """Committed entries that this release could not read: an alarm when not zero."""
@@ -153,8 +150,12 @@ class Consensus:
 
     @property
     def is_current(self) -> bool:
-        """Whether a leader's word has been heard since this start, and all it said is committed is applied."""
-        return self._raft is not None and self._has_heard_leader and self._applied >= self._raft.commit_index
+        """Whether this node has caught up since it started: no earlier run of it knew anything that it does not.
+
+        True for good once all is applied that a leader said was committed, an entry of its own term among it (6.4):
+        before that, a new leader may not know itself of what its predecessor had acknowledged.
+        """
+        return self._is_current
 
     @property
     def raft(self) -> Raft:
@@ -182,6 +183,20 @@ class Consensus:
     @property
     def members(self) -> Mapping[NodeId, MemberView]:
         return self._members()
+
+    def may_speak(self, node: NodeId) -> bool:
+        """Whether a node that shows a certificate of this cluster is to be heard.
+
+        A member of the group is, even if the state has lost its host: it may have to hand over its vote.  Somebody
+        unknown is while no leader is known here: it may have come, and come to lead, since this state was current.
+        """
+        state, raft = self._state, self._raft
+        if state is None or raft is None or node in raft.config.members or node == raft.leader:
+            return True
+        if host_of_node(state, node) is not None:
+            return True
+        was_removed = any(host.node == node for host in state.hosts.values())
+        return not was_removed and raft.leader is None
 
     def listen(self, listener: Applied) -> None:
         """Have `listener` called at each new state, in the order of application; it must not block."""
@@ -227,7 +242,9 @@ class Consensus:
         """Load what is on disk, then drive the core until cancelled."""
         saved, commit = await self._storage.load()
         await self._restore(saved, commit)
-        self._raft = Raft(self._me, saved=saved, timing=self._timing, rng=self._rng, now=trio.current_time())
+        self._raft = Raft(
+            self._me, saved=saved, timing=self._timing, limits=self._limits, rng=self._rng, now=trio.current_time()
+        )
         self._stale_since = self._now_ms()
         async with trio.open_nursery() as nursery:
             task_status.started()
@@ -238,7 +255,7 @@ class Consensus:
 
     async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
         encoded = encode_command(command)
-        if len(encoded) > MAX_COMMAND_BYTES:
+        if len(encoded) > MAX_PROPOSED_BYTES:
             raise RefusedError("MaxLengthExceeded", f"the change is {len(encoded)} bytes, more than a log entry holds")
         if len(self._waiting) >= MAX_WAITING_PROPOSALS:
             raise Unavailable(f"{MAX_WAITING_PROPOSALS} changes wait for the leader already; try again shortly")
@@ -293,8 +310,9 @@ class Consensus:
             return SubmitReply(False, None, f"the leader {leader[:8]} did not take it: {error}")
 
     async def _offer_here(self, submit: Submit) -> SubmitReply:
-        if not self.is_leader:
-            return SubmitReply(False, self.raft.leader, "this node does not lead")
+        if self._raft is None or not self.is_leader:
+            # Others may ask while we still read what is on disk.
+            return SubmitReply(False, self._raft.leader if self._raft else None, "this node does not lead")
         if len(self._offered) >= MAX_WAITING_PROPOSALS:
             return SubmitReply(False, self._me, "the leader has too many changes waiting")
         offered = _Offered(submit)
@@ -322,7 +340,9 @@ class Consensus:
         batch, self._messages = self._messages[:INPUTS_PER_STEP], self._messages[INPUTS_PER_STEP:]
         for sender, payload in batch:
             try:
-                raft.handle_message(sender, decode_message(payload), now)
+                message = decode_message(payload)
+                raft.handle_message(sender, message, now)
+                self._note_commit(raft, message)
             except ProtocolError as error:
                 log.warning("node %s sent what is no Raft message: %s", sender[:8], error)
         calls, self._calls = self._calls, []
@@ -333,23 +353,33 @@ class Consensus:
         if not self._messages:
             raft.handle_timer(now)
 
+    def _note_commit(self, raft: Raft, message: RaftMessage) -> None:
+        """Remember how far a leader says the log is committed: the core goes only as far as it has entries."""
+        if isinstance(message, AppendRequest) and message.term == raft.term:
+            self._heard_commit = max(self._heard_commit, message.commit)
+
     def _propose(self, raft: Raft, now: float) -> None:
         offered, self._offered = self._offered, []
         self._last_at = max(self._last_at, self._now_ms())
-        entries = tuple(
-            encode(Proposal(id=o.submit.proposal, at=self._last_at, command=decode_command(o.submit.command)))
-            for o in offered
-        )
+        entries: list[bytes] = []
+        for each in offered:
+            command = decode_command(each.submit.command)
+            entry = encode(Proposal(id=each.submit.proposal, at=self._last_at, command=command))
+            if len(entry) > MAX_ENTRY_BYTES:
+                each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
+            else:
+                entries.append(entry)
         try:
-            raft.propose(entries, now)
+            if entries:
+                raft.propose(tuple(entries), now)
         except (NotLeader, ProposalsFull) as error:
             for each in offered:
-                each.refusal = error
+                each.refusal = each.refusal or error
         for each in offered:
             each.taken.set()
 
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
-        if _is_durable(output) or raft.commit_index >= self._commit_on_disk + SNAPSHOT_EVERY:
+        if _is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
             await self._storage.write(output, raft.commit_index)
             self._commit_on_disk = raft.commit_index
         for envelope in output.send:
@@ -360,9 +390,9 @@ class Consensus:
         if output.load_snapshot:
             nursery.start_soon(self._load_snapshot)
         self._note_events(raft, output)
-        if self._applied >= self._snapshot_index + SNAPSHOT_EVERY and not self._snapshotting:
+        if self._applied >= self._snapshot_index + self._snapshot_every and not self._snapshotting:
             self._snapshotting = True
-            nursery.start_soon(self._make_snapshot, raft.term, raft.config)
+            nursery.start_soon(self._make_snapshot)
 
     def _note_events(self, raft: Raft, output: Output) -> None:
         for event in output.events:
@@ -376,8 +406,9 @@ class Consensus:
                     log.info("the group has %d voters and %d learners", len(config.voters), len(config.learners))
                 case _:
                     pass
-        if raft.leader is not None:
-            self._has_heard_leader = True
+        if not self._is_current and raft.leader is not None:
+            heard_all = self._applied >= max(raft.commit_index, self._heard_commit)
+            self._is_current = heard_all and raft.term_at(self._applied) == raft.term
 
     async def _restore(self, saved: SavedState, commit: Index) -> None:
         """Rebuild the state from the snapshot and the entries that are known to be committed."""
@@ -387,7 +418,7 @@ class Consensus:
         self._commit_on_disk = commit
 
     async def _install(self, snapshot: Snapshot) -> None:
-        state = await trio.to_thread.run_sync(decode_state, snapshot.state)
+        state = await self._offload(decode_state, snapshot.state)
         self._applied = self._snapshot_index = snapshot.meta.index
         self._replace(state, ())
         for proposal, waiting in self._waiting.items():
@@ -433,14 +464,17 @@ class Consensus:
         if snapshot is not None:
             self._call(lambda raft, now: raft.handle_snapshot_loaded(snapshot, now))
 
-    async def _make_snapshot(self, term: Term, config: Config) -> None:
+    async def _make_snapshot(self) -> None:
         """Write the state as it is now; it is one immutable value, so encoding it in a thread is safe."""
         state, index = self._state, self._applied
         try:
-            if state is None:
+            # After a start the core learns only from the leader how much of what we have applied is committed.
+            if state is None or not self.raft.snapshot_index < index <= self.raft.applied_index:
                 return
             meta = self.raft.snapshot_meta(index)
-            encoded = await trio.to_thread.run_sync(encode_state, state)
+            encoded = await self._offload(encode_state, state)
+            if self.raft.snapshot_index >= index:
+                return  # A leader's snapshot overtook ours; writing ours over it would leave a gap before the log.
             await self._storage.save_snapshot(Snapshot(meta, encoded))
             self._snapshot_index = index
             self._call(lambda raft, now: raft.handle_snapshot_made(meta, now))

@@ -4,10 +4,11 @@ The server is a process of its own and outlives the daemon; it is found again or
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -36,6 +37,16 @@ def parse_upstreams(resolv_conf: str) -> tuple[str, ...]:
     return tuple(server for server in dict.fromkeys(servers) if server != DNS_ADDRESS)
 
 
+class ZoneServer(Protocol):
+    """The DNS server as this driver uses it; dns.control.ControlClient is the real one."""
+
+    async def publish(self, zone: Zone) -> int: ...
+
+    async def status(self) -> object: ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Names:
     """Keeps the DNS server's zone equal to what state and gossip say."""
@@ -48,7 +59,8 @@ class Names:
     wakeup: Wakeup
     also_allow: tuple[str, ...] = ()
     """Prefixes that may ask besides this host's containers."""
-    _client: ControlClient | None = None
+    find_server: Callable[[ServerOptions], Awaitable[ZoneServer]] = ensure_server
+    _client: ZoneServer | None = None
     _zone: Zone | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -76,7 +88,7 @@ class Names:
 
     async def _publish(self) -> None:
         if self._client is None:
-            self._client = await ensure_server(self.options)
+            self._client = await self.find_server(self.options)
         elif self._zone is not None:
             await self._client.status()
         if not self.consensus.is_current:
