@@ -150,8 +150,7 @@ def _write_log(folder: DataFolder, node: NodeId, commands: tuple[SingleCommand, 
         proposal = Proposal(id=secrets.token_hex(16), at=int(now * 1000), command=command)
         index = Index(entries[-1].index + 1)
         entries.append(Entry(index, Term(1), EntryKind.COMMAND, encode_proposal(proposal)))
-    folder.log_file.unlink(missing_ok=True)
-    store = LogStore(folder.log_file)
+    store = LogStore.anew(folder.log_file)
     try:
         store.write_saved(SavedState(start.hard, None, tuple(entries)))
     finally:

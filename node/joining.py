@@ -19,6 +19,7 @@ from node.ports import EngineVersion
 from node.preflight import Local, Target, ask_docker, check_local, merge_ways, probe_pair
 from node.probes import ProbeListener
 from node.store.identity import DataFolder, Identity
+from node.store.log import LogStore, StoreFailedError
 from protocol.admission import check_info, check_served_ca, proof_of, refusal_of
 from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId, new_node_id
@@ -161,8 +162,19 @@ async def join_cluster(
     finally:
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(conversation.stream)
-    await trio.to_thread.run_sync(DataFolder(folders.data).save, identity)
+    try:
+        await trio.to_thread.run_sync(_write_membership, DataFolder(folders.data), identity)
+    except (OSError, StoreFailedError) as error:
+        advice = f"make room, `node host rm {identity.name}` on a member, and join again"
+        why = f"the cluster admitted this host, and that could not be written down here: {error}"
+        raise JoinRefusedError(why, advice) from None
     return identity
+
+
+def _write_membership(folder: DataFolder, identity: Identity) -> None:
+    """Write an empty log, then who this host is: from then on a log that is missing is a damaged one."""
+    LogStore.anew(folder.log_file).close()
+    folder.save(identity)
 
 
 @dataclass(slots=True)

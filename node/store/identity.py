@@ -118,6 +118,12 @@ class DataFolder:
         write_private(self.tls_file, (identity.key_pem + identity.certificate_pem).encode())
         write_checked(self.identity_file, msgspec.json.encode(identity))
 
+    def restore_tls_file(self, identity: Identity) -> None:
+        """Write the TLS copy again where it is not what the identity says."""
+        content = (identity.key_pem + identity.certificate_pem).encode()
+        if not self.tls_file.exists() or self.tls_file.read_bytes() != content:
+            write_private(self.tls_file, content)
+
     def wipe(self) -> None:
         """Forget everything but the lock; the identity goes first, so that a crash in between leaves a fresh folder."""
         for name in (self.identity_file.name, self.tls_file.name):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
+from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.messages import Entry, EntryKind, SnapshotMeta, decode_config, encode_config
 from protocol.raft.vocabulary import HardState, Output, SavedState, Snapshot
@@ -41,26 +42,54 @@ class CorruptStoreError(Exception):
 
 
 class StoreFailedError(Exception):
-    """The disk did not take a write; nothing may be promised that depends on it."""
+    """The disk did not take a write or did not answer; nothing may be promised that depends on it."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: {why}; make room on that disk or repair it, and start the node again: nothing that was "
+            "acknowledged is lost"
+        )
 
 
 class LogStore:
     """The open file.  `load` first, once; then `write` per output of the core."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, must_exist: bool = False) -> None:
+        """Open the file, and make it unless it `must_exist`: a member that forgot its vote could vote twice."""
         self.path = path
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        with self._named_errors():
+        if must_exist and not (path.exists() and path.stat().st_size):
+            raise CorruptStoreError(path, "the file", "it is missing or empty")
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise StoreFailedError(path, str(error)) from error
+        try:
+            self._open(must_exist)
+        except BaseException:
+            self._db.close()
+            raise
+
+    @classmethod
+    def anew(cls, path: Path) -> "LogStore":
+        """Open an empty file in place of whatever another cluster left here, its write-ahead log included."""
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+        return cls(path)
+
+    def _open(self, must_exist: bool) -> None:
+        with self._reading():
             self._db.execute("PRAGMA journal_mode = WAL")
+            self.path.chmod(0o600)
             self._db.execute("PRAGMA synchronous = FULL")
             if self._db.execute("PRAGMA synchronous").fetchone() != (2,):
-                raise StoreFailedError(f"{path}: SQLite refuses synchronous=FULL, so nothing could be promised")
+                raise StoreFailedError(self.path, "SQLite refuses synchronous=FULL, so nothing could be promised")
             if not self._db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone():
+                if must_exist:
+                    raise CorruptStoreError(self.path, "the file", "it has no tables")
                 self._create_tables()
             (version,) = self._db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() or (0,)
         if version != FORMAT_VERSION:
-            raise CorruptStoreError(path, "its format version", f"{version} instead of {FORMAT_VERSION}")
+            raise CorruptStoreError(self.path, "its format version", f"{version} instead of {FORMAT_VERSION}")
 
     def _create_tables(self) -> None:
         with self._transaction():
@@ -74,15 +103,19 @@ class LogStore:
 
     def load(self) -> tuple[SavedState, Index]:
         """Return what the core starts from, and the highest index known to be committed when it was last written."""
-        with self._named_errors():
+        with self._reading():
+            # Of a page whose header is damaged SQLite may read too few rows without a word.
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise CorruptStoreError(self.path, "the file", str(found))
             hard = self._load_hard()
             meta = self._load_snapshot_meta()
             entries = self._load_entries()
-            commit = self._db.execute("SELECT value FROM meta WHERE key = 'commit'").fetchone()
+            commit = self._load_commit()
         after = meta.index if meta else 0
         if entries and entries[0].index > after + 1:
             raise CorruptStoreError(self.path, f"log entry {after + 1}", "it is missing")
-        return SavedState(hard, meta, entries), Index(commit[0] if commit else 0)
+        return SavedState(hard, meta, entries), commit
 
     def write(self, output: Output, commit: Index) -> None:
         """Make one output durable, in the order its fields name; `commit` is a hint that costs no promise."""
@@ -96,7 +129,8 @@ class LogStore:
             if output.compact_to is not None:
                 self._db.execute("DELETE FROM log WHERE idx <= ?", (output.compact_to,))
             self._put_entries(output.append)
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('commit', ?)", (commit,))
+            row = (commit, _crc(b"commit", commit))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('commit', ?), ('commit crc', ?)", row)
 
     def write_saved(self, saved: SavedState) -> None:
         """Write the start of a new group, before its first member starts."""
@@ -111,7 +145,7 @@ class LogStore:
 
     def load_snapshot(self) -> Snapshot | None:
         """Return the latest snapshot whole, its checksum verified."""
-        with self._named_errors():
+        with self._reading():
             meta = self._load_snapshot_meta()
             if meta is None:
                 return None
@@ -129,6 +163,15 @@ class LogStore:
         if _crc((vote or "").encode(), term) != crc:
             raise CorruptStoreError(self.path, "the record of term and vote", "its checksum does not match")
         return HardState(Term(term), NodeId(vote) if vote else None)
+
+    def _load_commit(self) -> Index:
+        select = "SELECT value FROM meta WHERE key IN ('commit', 'commit crc') ORDER BY key"
+        row = [value for (value,) in self._db.execute(select)]
+        if not row:
+            return Index(0)
+        if len(row) != 2 or _crc(b"commit", row[0]) != row[1]:
+            raise CorruptStoreError(self.path, "the record of what is committed", "its checksum does not match")
+        return Index(row[0])
 
     def _load_snapshot_meta(self) -> SnapshotMeta | None:
         row = self._db.execute("SELECT idx, term, config FROM snapshot").fetchone()
@@ -178,9 +221,24 @@ class LogStore:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise StoreFailedError(f"{self.path}: {error}") from error
+            if isinstance(error, sqlite3.OperationalError) and not _is_about_content(error):
+                raise StoreFailedError(self.path, str(error)) from error
             raise CorruptStoreError(self.path, "the file", str(error)) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with self._named_errors():
+                yield
+        except (ValueError, TypeError, AttributeError, OverflowError, ProtocolError) as error:
+            # A damaged record header makes SQLite give values of another type.
+            raise CorruptStoreError(self.path, "a record", str(error)) from error
+
+
+def _is_about_content(error: sqlite3.OperationalError) -> bool:
+    """Whether SQLite complains of what it read (its schema, its text) and not of the disk."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF == sqlite3.SQLITE_ERROR
 
 
 def _crc(data: bytes, *numbers: int) -> int:

@@ -54,6 +54,19 @@ def test_damaged_identity_is_named(tmp_path: Path) -> None:
         folder.load()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"half of a key"])
+def test_damaged_copy_for_the_tls_library_is_made_again(tmp_path: Path, content: bytes | None) -> None:
+    folder = DataFolder(tmp_path)
+    folder.save(identity())
+    good = folder.tls_file.read_bytes()
+    folder.tls_file.unlink()
+    if content is not None:
+        folder.tls_file.write_bytes(content)
+    folder.restore_tls_file(identity())
+    assert folder.tls_file.read_bytes() == good
+    assert folder.tls_file.stat().st_mode & 0o777 == 0o600
+
+
 def test_second_daemon_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
     first, second = DataFolder(tmp_path), DataFolder(tmp_path)
     first.acquire()

@@ -1,5 +1,6 @@
 """The log store keeps what it promised, and names what is damaged."""
 
+import random
 import sqlite3
 from pathlib import Path
 
@@ -161,3 +162,73 @@ def test_write_that_fails_promises_nothing(tmp_path: Path) -> None:
         store.write(output(entry(2), entry(1)), Index(0))
     assert store.load()[0].entries == (entry(1),)
     store.close()
+
+
+def test_missing_or_emptied_file_of_a_member_is_named_and_not_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with pytest.raises(CorruptStoreError, match="missing or empty"):
+        LogStore(path, must_exist=True)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(CorruptStoreError, match="missing or empty"):
+        LogStore(path, must_exist=True)
+    assert path.stat().st_size == 0
+    path.unlink()
+    LogStore(path).close()
+    LogStore(path, must_exist=True).close()
+
+
+def test_any_damaged_byte_is_named_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = LogStore(path)
+    for index in range(1, 40):
+        store.write(output(entry(index, data=bytes([index]) * index), hard=HardState(Term(3), A)), Index(index))
+    want, commit = store.load()
+    store.close()
+    good = path.read_bytes()
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    for number in range(300):
+        damaged = bytearray(good)
+        # Half of them where the file has content at all: its first page, the ends of pages.
+        at = rng.randrange(len(good)) if number % 2 else rng.choice([i for i, byte in enumerate(good) if byte])
+        damaged[at] ^= rng.randrange(1, 256)
+        path.write_bytes(damaged)
+        try:
+            store = LogStore(path, must_exist=True)
+        except CorruptStoreError:
+            continue
+        try:
+            found, found_commit = store.load()
+            assert found == want, f"byte {at}"
+            assert found_commit <= commit, f"byte {at}"
+        except CorruptStoreError:
+            pass
+        finally:
+            store.close()
+
+
+@pytest.mark.parametrize("kept", [1, 100, 4096, 10_000])
+def test_truncated_file_is_named(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "state.db"
+    store = LogStore(path)
+    store.write(output(*(entry(index, data=b"x" * 200) for index in range(1, 100))), Index(1))
+    store.close()
+    with path.open("r+b") as file:
+        file.truncate(kept)
+    with pytest.raises(CorruptStoreError, match=r"state\.db"):
+        LogStore(path, must_exist=True).load()
+
+
+def test_new_file_takes_nothing_over_from_what_lay_there(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    old = LogStore(path)
+    old.write(output(entry(1)), Index(1))
+    # A daemon that was killed leaves its write-ahead log behind.
+    wal = path.with_name("state.db-wal").read_bytes()
+    old.close()
+    path.with_name("state.db-wal").write_bytes(wal)
+    fresh = LogStore.anew(path)
+    assert fresh.load() == (SavedState(), 0)
+    fresh.close()
