@@ -5,6 +5,7 @@ within STOP_TIMEOUT; containers, the overlay and the DNS server go on without it
 """
 
 import argparse
+import errno
 import logging
 import os
 import random
@@ -39,6 +40,8 @@ STOP_TIMEOUT = 8.0
 ACTIVE_TIMEOUT = 60.0
 LEAVE_TIMEOUT = 60.0
 MAX_WELCOME = 65536
+MAX_SEEDS = 64
+DNS_LISTEN = (f"{DNS_ADDRESS}:53",)
 
 log = logging.getLogger("corral.daemon")
 
@@ -55,13 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         identity = folder.load()
         if identity is None:
             raise SystemExit(f"{folder.path} belongs to no cluster: use `node start` or `node join`")
+        folder.restore_tls_file(identity)
         options = Options(
-            Folders(chosen.data_dir, chosen.run_dir), chosen.engine, chosen.bind, tuple(chosen.dns_listen)
+            Folders(chosen.data_dir, chosen.run_dir), chosen.engine, chosen.bind, tuple(chosen.dns_listen or DNS_LISTEN)
         )
         watchdog = Watchdog()
         trio.run(run_node, identity, folder, options, welcome, watchdog, instruments=[watchdog])
-    except* (CorruptFileError, CorruptStoreError, StoreFailedError, FolderInUseError, PermissionError) as errors:
+    except* (CannotRunError, CorruptFileError, CorruptStoreError, StoreFailedError, FolderInUseError) as errors:
         raise SystemExit(f"cannot run: {_first(errors)}") from None
+    except* OSError as errors:
+        # A file that cannot be written, mostly: a full disk, a folder of somebody else's.
+        log.debug("this ended the daemon", exc_info=errors)
+        raise SystemExit(f"cannot run: {_first(errors)}; see to that and start the node again") from None
+
+
+class CannotRunError(Exception):
+    """Something on this host is in the way; the message names it and says what to do."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,11 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run-dir", type=Path, default=RUN_DIR)
     parser.add_argument("--engine", choices=("docker", "memory"), default="docker")
     parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")
-    parser.add_argument("--dns-listen", action="append", default=None)
+    parser.add_argument("--dns-listen", action="append", help=f"address and port to serve names on: {DNS_ADDRESS}:53")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument("--welcome-fd", type=int, help="read a text from here and print it once the node is ready")
-    parser.set_defaults(dns_listen=[f"{DNS_ADDRESS}:53"])
     return parser
 
 
@@ -128,15 +139,48 @@ async def run_node(identity: Identity, folder: DataFolder, options: Options, wel
 
 async def _start_base(parts: Parts, base: trio.Nursery) -> None:
     identity, bind = parts.identity, parts.options.bind
-    tcp = await open_tcp_listeners(bind, identity.peer_port)
+    tcp = await _listen("peer port", bind, identity.peer_port)
     udp = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    await udp.bind((bind, identity.peer_port))
+    try:
+        await udp.bind((bind, identity.peer_port))
+    except OSError as error:
+        raise _port_taken(error, "peer port", "UDP", bind, identity.peer_port) from None
     await base.start(parts.base.probes.run)
     await base.start(parts.base.gossip.run, udp)
     await base.start(parts.base.link.run, tcp)
     await base.start(parts.base.consensus.run)
-    if identity.seeds:
-        parts.base.gossip.join(identity.seeds)
+    parts.base.gossip.join(_seeds(parts))
+
+
+async def _listen(what: str, bind: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await open_tcp_listeners(bind, port)
+    except OSError as error:
+        raise _port_taken(error, what, "TCP", bind, port) from None
+
+
+def _port_taken(error: OSError, what: str, kind: str, bind: str, port: int) -> CannotRunError:
+    """Return what to say of a port that cannot be had; a member keeps its ports, so another is no way out."""
+    where = f"{what} {kind} {bind}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            flag = "t" if kind == "TCP" else "u"
+            find = f"`ss -ln{flag}p 'sport = :{port}'`"
+            return CannotRunError(
+                f"{where} is in use on this host; see who holds it with {find}, stop that, start again"
+            )
+        case errno.EADDRNOTAVAIL:
+            return CannotRunError(f"{where}: this host has no such address; give one that it has with --bind")
+        case _:
+            return CannotRunError(f"{where}: {error.strerror or error}")
+
+
+def _seeds(parts: Parts) -> tuple[tuple[str, int], ...]:
+    """Return where to look for the others: where they were last seen, and where the state on disk says they are."""
+    consensus, me = parts.base.consensus, parts.identity.node
+    hosts = consensus.state.hosts.values() if consensus.has_state else ()
+    known = [(host.address, host.peer_port) for host in hosts if host.state != "removed" and host.node != me]
+    return tuple(dict.fromkeys((*parts.identity.seeds, *known)))[:MAX_SEEDS]
 
 
 async def _start_work(parts: Parts, operations: "NodeOperations", work: trio.Nursery, api_stop: trio.Event) -> None:
@@ -157,7 +201,7 @@ async def _start_work(parts: Parts, operations: "NodeOperations", work: trio.Nur
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     listeners: list[trio.abc.Listener[Any]] = [
-        *await open_tcp_listeners(parts.options.bind, parts.identity.api_port),
+        *await _listen("API port", parts.options.bind, parts.identity.api_port),
         open_unix_listener(parts.options.folders.api_socket),
     ]
 

@@ -37,6 +37,7 @@ from protocol.pki import (
 
 REPORT_EVERY = 30.0
 REPORT_RETRY = 1.0
+CURRENT_POLL = 0.1
 RENEW_CHECK_EVERY = 3600.0
 RENEW_RETRY = 60.0
 SEEDS_EVERY = 30.0
@@ -79,6 +80,8 @@ class Upkeep:
             task_status.started()
 
     async def _report_host(self) -> None:
+        while not self.consensus.is_current:  # Before that nobody leads here, or what we compare with is old.
+            await trio.sleep(CURRENT_POLL)
         while True:
             wait = REPORT_EVERY
             try:
@@ -107,11 +110,10 @@ class Upkeep:
                     facts=wanted.facts,
                 )
             )
-        if not self.is_reported.is_set() and self.consensus.is_current:
-            self.is_reported.set()
+        self.is_reported.set()
 
     def _note_removed(self) -> None:
-        if self.consensus.is_current and not self._is_removed:
+        if not self._is_removed:
             self._is_removed = True
             log.error("this host was removed from the cluster: `node leave --force` takes away what is left of it here")
 
