@@ -7,19 +7,40 @@ moment (503 with Retry-After) is asked again for a few seconds, unless the chang
 import json
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-
-import httpx
 
 from node.cli.errors import CliError
 from node.cli.reach import Target
+
+
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """Have modules that nobody has imported yet look as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+# httpx imports its own command line with rich where it can, and httpcore the event loops: more than 100 ms for what we
+# never call.  Both work without.
+with _absent("rich", "pygments", "trio", "anyio"):
+    import httpcore  # noqa: F401
+    import httpx
 
 Json = dict[str, Any]
 
 TIMEOUT = 30.0
 JOIN_TIMEOUT = 10.0
+KNOCK_TIMEOUT = 5.0
 RETRY_SECONDS = 8.0
 """For how long a node that asks us to come back is asked again."""
 MAX_JOIN_INFO = 256 * 1024
@@ -58,6 +79,8 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.target = target
+        if target.socket is not None:
+            _knock(target.socket)
         self._note = note
         self._sleep = sleep
         self._clock = clock
@@ -215,6 +238,16 @@ def unreachable(error: httpx.HTTPError | httpx.InvalidURL, target: Target) -> Cl
     if isinstance(error, httpx.ProtocolError) or any(isinstance(cause, ssl.SSLError) for cause in causes):
         return CliError(f"what answers at {target.base} is not a Corral node", str(error), _NOT_OURS)
     return CliError(f"cannot reach {target.base}", str(error) or type(error).__name__, "check host, port and network")
+
+
+def _knock(path: str) -> None:
+    """Refuse a socket that nobody listens on, by a connection of our own: httpcore leaks one that fails."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(KNOCK_TIMEOUT)
+            connection.connect(path)
+    except OSError as error:
+        raise _no_daemon([error], error, path) from None
 
 
 def _no_daemon(causes: list[BaseException], error: Exception, path: str) -> CliError:

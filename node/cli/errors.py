@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 failed, 2 usage, 3 accepted but not converged in time, 130 interrupted.
 """
 
+import os
 import sys
 from typing import IO, Any
 
@@ -17,8 +18,8 @@ INTERRUPTED = 130
 
 def program() -> str:
     """Return the name this program was called by, as messages repeat it."""
-    context = click.get_current_context(silent=True)
-    return "node" if context is None else context.find_root().info_name or "node"
+    name = os.path.basename(sys.argv[0])
+    return "python -m node" if name == "__main__.py" else name or "node"
 
 
 def typed(text: str) -> str:

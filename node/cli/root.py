@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from node.cli.errors import FAILED, INTERRUPTED, CliError, Interrupted
+from node.cli.errors import DONE, FAILED, INTERRUPTED, CliError, Interrupted, program
 from node.cli.lazy import Entry, LazyGroup
 from node.cli.options import reach_options
 
@@ -68,9 +68,7 @@ def run(args: list[str] | None = None) -> NoReturn:
 def run_args(args: list[str] | None) -> int:
     """Run what was typed and return the exit code."""
     try:
-        cli.main(args=args, standalone_mode=False, prog_name=_program())
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
+        code = cli.main(args=args, standalone_mode=False, prog_name=program())
     except (click.Abort, KeyboardInterrupt):
         Interrupted("nothing was asked of the cluster, or it was not yet answered").show()
         return INTERRUPTED
@@ -85,9 +83,5 @@ def run_args(args: list[str] | None) -> int:
     except OSError as error:
         CliError(f"{error.strerror or error}", f"{error.filename}" if error.filename else None).show()
         return FAILED
-    return 0
-
-
-def _program() -> str:
-    name = os.path.basename(sys.argv[0])
-    return "python -m node" if name == "__main__.py" else name
+    # What a command left by `Exit`, such as --help, comes back as its code.
+    return code if isinstance(code, int) else DONE

@@ -7,7 +7,7 @@ import struct
 
 import click
 
-from node.cli.errors import CliError, Interrupted, NotConverged
+from node.cli.errors import CliError, Interrupted, NotConverged, program
 from node.cli.lazy import Command
 from node.cli.options import reach_options
 from node.cli.session import CLUSTER, Session, own_member, pass_session
@@ -46,7 +46,7 @@ def command(session: Session, force: bool, yes: bool) -> None:
     finally:
         if daemon is not None:
             os.close(daemon)
-    click.echo(f"{name} has left; `{click.get_current_context().find_root().info_name} join` makes it a member again")
+    click.echo(f"{name} has left; `{program()} join` makes it a member again")
 
 
 def _daemon_behind(path: str) -> int | None:
