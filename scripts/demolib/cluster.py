@@ -83,7 +83,8 @@ class Cluster:
             own = next(each for each in cluster["members"] if each["nodeId"] == cluster["nodeId"])
             if not own.get("hostId") or cluster.get("staleSince") or not cluster.get("leader"):
                 return False
-            return bool(self.api(host, "GET", f"/v1/hosts/{own['hostId']}").body["state"] == "active")
+            row = self.api(host, "GET", f"/v1/hosts/{own['hostId']}").body
+            return bool(row["state"] == row["agentState"] == "active")
         except (OSError, KeyError, TypeError, StopIteration, LabError):
             return False
 
