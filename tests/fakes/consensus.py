@@ -14,7 +14,7 @@ from node.drive.link import LinkDownError
 from node.ports import MemberView
 from protocol.ids import Index, NodeId, Term
 from protocol.messages import Kind
-from protocol.raft.messages import Entry, EntryKind
+from protocol.raft.messages import AppendRequest, Entry, EntryKind, encode_config, encode_message, make_config
 from protocol.raft.vocabulary import Limits, SavedState, bootstrap
 from tests.fakes.replica import START
 from tests.fakes.states import CLUSTER_ID, admit, node_id
@@ -99,3 +99,31 @@ async def leading_alone(disk: SimDisk | None = None) -> AsyncIterator[Consensus]
             while not consensus.leads_currently:
                 await trio.sleep(0.01)
         yield consensus
+
+
+@dataclass
+class Follower:
+    """Host h1 as a follower of OTHER, who says what the test wants."""
+
+    disk: SimDisk
+    transport: FakeTransport = field(default_factory=FakeTransport)
+    seq: int = 0
+
+    def __post_init__(self) -> None:
+        self.consensus = make_consensus(self.disk, self.transport, snapshot_every=10, keep_entries=5)
+
+    async def hear(self, prev: Entry, entries: tuple[Entry, ...], commit: int, *, term: int = 2) -> None:
+        self.seq += 1
+        request = AppendRequest(Term(term), prev.index, prev.term, entries, Index(commit), self.seq)
+        self.consensus.deliver(OTHER, encode_message(request))
+        await trio.sleep(0.1)
+
+
+def two_voters() -> SimDisk:
+    """The disk of h1 after OTHER has become a voter too; only the first entries are known to be committed."""
+    disk = founded_disk(admit(2))
+    entries = disk.disk.saved.entries
+    config = Entry(Index(entries[-1].index + 1), Term(1), EntryKind.CONFIG, encode_config(make_config([ME, OTHER])))
+    disk.disk = Disk(SavedState(disk.disk.saved.hard, None, (*entries, config)))
+    disk.commit = Index(3)
+    return disk

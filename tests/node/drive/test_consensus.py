@@ -1,6 +1,5 @@
 """The consensus driver on one host: what is submitted, kept, skipped and answered."""
 
-from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
@@ -20,12 +19,10 @@ from protocol.messages import Submit, SubmitReply, decode_submit_reply
 from protocol.messages import encode as encode_record
 from protocol.raft.messages import (
     MAX_ENTRY_BYTES,
-    AppendRequest,
     Entry,
     EntryKind,
     SnapshotChunk,
     SnapshotMeta,
-    encode_config,
     encode_message,
     make_config,
 )
@@ -33,11 +30,12 @@ from protocol.raft.vocabulary import SavedState
 from tests.fakes.consensus import (
     ME,
     OTHER,
-    FakeTransport,
+    Follower,
     founded_disk,
     leading_alone,
     make_consensus,
     running,
+    two_voters,
 )
 from tests.fakes.states import admit, node_id
 from tests.sim.cluster_parts import SimDisk
@@ -220,34 +218,6 @@ async def test_wait_changed_returns_the_next_state(autojump_clock: MockClock) ->
 
 
 # Two members: the other one is played by the test.
-
-
-@dataclass
-class Follower:
-    """Host h1 as a follower of OTHER, who says what the test wants."""
-
-    disk: SimDisk
-    transport: FakeTransport = field(default_factory=FakeTransport)
-    seq: int = 0
-
-    def __post_init__(self) -> None:
-        self.consensus = make_consensus(self.disk, self.transport, snapshot_every=10, keep_entries=5)
-
-    async def hear(self, prev: Entry, entries: tuple[Entry, ...], commit: int, *, term: int = 2) -> None:
-        self.seq += 1
-        request = AppendRequest(Term(term), prev.index, prev.term, entries, Index(commit), self.seq)
-        self.consensus.deliver(OTHER, encode_message(request))
-        await trio.sleep(0.1)
-
-
-def two_voters() -> SimDisk:
-    """The disk of h1 after OTHER has become a voter too; only the first entries are known to be committed."""
-    disk = founded_disk(admit(2))
-    entries = disk.disk.saved.entries
-    config = Entry(Index(entries[-1].index + 1), Term(1), EntryKind.CONFIG, encode_config(make_config([ME, OTHER])))
-    disk.disk = Disk(SavedState(disk.disk.saved.hard, None, (*entries, config)))
-    disk.commit = Index(3)
-    return disk
 
 
 async def test_follower_is_not_current_before_its_leader_has_an_entry_of_its_own_committed(
