@@ -69,6 +69,7 @@ class Upkeep:
     is_reported: trio.Event = field(default_factory=trio.Event)
     """Set once the cluster knows this host as it is: it is active."""
     _is_removed: bool = False
+    _saving: trio.Lock = field(default_factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Do all duties until cancelled."""
@@ -172,7 +173,8 @@ class Upkeep:
 
     async def _save(self, **changes: object) -> None:
         self.identity = msgspec.structs.replace(self.identity, **changes)
-        await trio.to_thread.run_sync(self.folder.save, self.identity)
+        async with self._saving:  # Two at once would write into each other's file, or the older one last.
+            await trio.to_thread.run_sync(self.folder.save, self.identity)
 
 
 def _seeds_of(others: list[MemberView]) -> tuple[tuple[str, int], ...]:
