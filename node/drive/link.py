@@ -7,7 +7,9 @@ a peer that is not connected are dropped: the cores above resend.
 
 import logging
 import math
+import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,8 +26,13 @@ from protocol.wire import Frame, FrameReader, encode_frame
 HANDSHAKE_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
 WRITE_TIMEOUT = 30.0
+SILENCE_TIMEOUT = 5.0
+"""How long a peer's kernel may acknowledge nothing.  TCP would wait ever longer, and after a long cut of the network
+try again only when the doubled time is up; a new connection is made at once."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.05, 1.0
 MAX_CONNECTIONS = 4096
+MAX_UNKNOWN, MAX_UNKNOWN_PER_ADDRESS = 1024, 256
+"""Connections that have not said yet who they are: one costs 40 KB, and one address may not take all places."""
 MAX_STRANGERS = 64
 STRANGER_TIMEOUT = 60.0
 """How long one without a certificate may stay connected: long enough for a whole join."""
@@ -84,6 +91,7 @@ class Link:
         self._peers: dict[NodeId, _Peer] = {}
         self._nursery: trio.Nursery | None = None
         self._connections = 0
+        self._unknown = Counter[str]()
         self._strangers = 0
 
     def connect(
@@ -178,6 +186,7 @@ class Link:
         with trio.move_on_after(CONNECT_TIMEOUT):
             try:
                 tcp = await trio.open_tcp_stream(*where)
+                _bound_silence(tcp)
                 stream = trio.SSLStream(tcp, self._credentials.client, server_hostname=server_name(node))
                 await stream.do_handshake()
                 return stream
@@ -206,22 +215,34 @@ class Link:
 
     async def _serve(self, tcp: trio.SocketStream) -> None:
         """Serve one incoming connection; whatever it sends, only this connection suffers."""
-        if self._connections >= MAX_CONNECTIONS:
-            await trio.aclose_forcefully(tcp)
-            return
         self._connections += 1
-        stream = trio.SSLStream(tcp, self._credentials.server, server_hostname=None, server_side=True)
         try:
-            with trio.fail_after(HANDSHAKE_TIMEOUT):
-                await stream.do_handshake()
-            caller = _identify(stream, tcp)
-            await self._serve_caller(caller, stream)
+            if self._connections <= MAX_CONNECTIONS and (stream := await self._shake_hands(tcp)) is not None:
+                await self._serve_caller(_identify(stream, tcp), stream)
         except* (ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as errors:
             log.debug("a connection to the peer port ended: %s", errors.exceptions[0])
         finally:
             self._connections -= 1
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
+                await trio.aclose_forcefully(tcp)
+
+    async def _shake_hands(self, tcp: trio.SocketStream) -> "trio.SSLStream[trio.SocketStream] | None":
+        """Return the connection once TLS is up, None for one too many."""
+        address = str(tcp.socket.getpeername()[0])
+        if self._unknown[address] >= MAX_UNKNOWN_PER_ADDRESS or self._unknown.total() >= MAX_UNKNOWN:
+            return None
+        self._unknown[address] += 1
+        try:
+            with trio.fail_after(HANDSHAKE_TIMEOUT):
+                # What TLS needs is made only for one that says something.
+                await tcp.socket.recv(1, socket.MSG_PEEK)
+                stream = trio.SSLStream(tcp, self._credentials.server, server_hostname=None, server_side=True)
+                await stream.do_handshake()
+                return stream
+        finally:
+            self._unknown[address] -= 1
+            if not self._unknown[address]:
+                del self._unknown[address]
 
     async def _serve_caller(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         if caller.node is not None:
@@ -272,6 +293,14 @@ class Link:
             limit.release()
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await replies.send(encode_frame(Frame(kind, frame.number, payload)))
+
+
+def _bound_silence(tcp: trio.SocketStream) -> None:
+    """Have the kernel end a connection whose other side is gone, whether something waits to be sent or not."""
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE_TIMEOUT * 1000))
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(SILENCE_TIMEOUT))
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
 
 
 def _identify(stream: "trio.SSLStream[trio.SocketStream]", tcp: trio.SocketStream) -> Caller:
