@@ -3,6 +3,7 @@
 Nothing is written before every check has passed.
 """
 
+import dataclasses
 import os
 import sys
 import time
@@ -33,8 +34,9 @@ from node.cli.welcome import FoundedCluster, api_url, render_founded
 from node.config import API_PORT, OVERLAY_PORTS, PEER_PORT, VERSION
 
 if TYPE_CHECKING:
-    from node.founding import Founded
-    from node.model import OverlayMode
+    from node.founding import Founded, Founding
+    from node.model import HostFacts, OverlayMode
+    from node.ports import EngineVersion
     from node.store.identity import Identity
 
 OVERLAY_NETWORK = "10.42.0.0/16"
@@ -74,11 +76,32 @@ def command(
     }
     if identity is not None:
         _restart(place, host, identity, tuple(name for name, value in creating.items() if value is not None))
-    mode = overlay or "wireguard"
-    network = _check_network(overlay_network or OVERLAY_NETWORK, overlay_subnet_bits or OVERLAY_SUBNET_BITS)
     bits = overlay_subnet_bits or OVERLAY_SUBNET_BITS
-    founded = _found(place, host, mode, network, bits, is_open=access_control == "none")
-    become_daemon(place, _welcome(founded, is_open=access_control == "none"))
+    network = _check_network(overlay_network or OVERLAY_NETWORK, bits)
+    founding = _plan(host, overlay or "wireguard", network, bits, is_open=access_control == "none")
+    become_daemon(place, _welcome(_found(place, founding), is_open=founding.open_access))
+
+
+def _plan(host: HostFlags, mode: "OverlayMode", network: str, bits: int, *, is_open: bool) -> "Founding":
+    """Return the cluster that was asked for, defaults filled in; what the host is comes later."""
+    from node.founding import Founding
+    from node.model import HostFacts
+
+    name, labels = host_name(host.name), read_pairs(host.labels, "--label")
+    chosen = choose_address(host.advertise, network)
+    return Founding(
+        name=name,
+        address=chosen.address,
+        api_port=host.api_port or API_PORT,
+        peer_port=host.peer_port or PEER_PORT,
+        overlay_port=host.overlay_port or OVERLAY_PORTS[mode],
+        overlay_network=network,
+        overlay_mode=mode,
+        overlay_subnet_bits=bits,
+        open_access=is_open,
+        labels=labels,
+        facts=HostFacts(mtu=chosen.mtu),
+    )
 
 
 def _check_network(text: str, bits: int) -> str:
@@ -127,74 +150,63 @@ def _refuse_contradictions(host: HostFlags, identity: "Identity", member: str) -
         raise CliError(f"this host is {member} already", "; ".join(wrong), "leave them out, or `node leave` first")
 
 
-def _found(place: Place, host: HostFlags, mode: "OverlayMode", network: str, bits: int, *, is_open: bool) -> "Founded":
+def _found(place: Place, founding: "Founding") -> "Founded":
     """Check this host and write a new cluster into its folder."""
     import trio
 
-    from node.founding import Founding, found_cluster
-    from node.model import HostFacts
-    from node.preflight import Local, ask_docker, check_local
+    from node.founding import found_cluster
 
-    name, labels = host_name(host.name), read_pairs(host.labels, "--label")
-    chosen = choose_address(host.advertise, network)
-    overlay_port = host.overlay_port or OVERLAY_PORTS[mode]
-    api_port, peer_port = host.api_port or API_PORT, host.peer_port or PEER_PORT
-
-    async def look() -> HostFacts:
-        kernel = await look_at_kernel(place, network, overlay_port)
-        asks = version_asker(place)
-        local = Local(
-            data_dir=place.folders.data,
-            api_port=api_port,
-            peer_port=peer_port,
-            overlay_port=overlay_port if place.has_overlay else None,
-            kernel=kernel,
-            overlay_mode=mode,
-            overlay_network=network,
-            range_in_use=find_in_use(network) if place.has_overlay else (),
-            # Without Docker and an overlay there is nothing that needs root.
-            euid=os.geteuid() if place.has_overlay else 0,
-            address=place.bind or "0.0.0.0",
-        )
-        findings = await check_local(local, asks)
-        say_findings(findings)
-        if not all(finding.ok for finding in findings):
-            raise CliError("this host cannot run a node yet; nothing was written", "see the lines with FAIL")
-        _, version = await ask_docker(asks)
-        assert version is not None
-        return HostFacts(
-            docker_version=version.version,
-            docker_api=version.api,
-            kernel=version.kernel,
-            os=version.os,
-            cpus=version.cpus,
-            memory_bytes=version.memory_bytes,
-            node_version=VERSION,
-            mtu=chosen.mtu,
-        )
-
-    facts = trio.run(look)
-    founding = Founding(
-        name=name,
-        address=chosen.address,
-        api_port=api_port,
-        peer_port=peer_port,
-        overlay_port=overlay_port,
-        overlay_network=network,
-        overlay_mode=mode,
-        overlay_subnet_bits=bits,
-        open_access=is_open,
-        labels=labels,
-        facts=facts,
-    )
+    facts = trio.run(_check_host, place, founding)
     with held_folder(place) as folder:
         try:
-            return found_cluster(folder, founding, time.time())
+            return found_cluster(folder, dataclasses.replace(founding, facts=facts), time.time())
         except OSError as error:
             why = f"{place.folders.data}: {error.strerror or error}"
-            raise CliError(
-                "the new cluster could not be written", why, "make room, or choose another --data-dir"
-            ) from None
+            try_ = "make room, or choose another --data-dir"
+            raise CliError("the new cluster could not be written", why, try_) from None
+
+
+async def _check_host(place: Place, founding: "Founding") -> "HostFacts":
+    """Print what was found out about this host, a line each, and return what it is; CliError if it cannot be a node."""
+    from node.preflight import Local, ask_docker, check_local
+
+    asks = version_asker(place)
+    network = founding.overlay_network
+    local = Local(
+        data_dir=place.folders.data,
+        api_port=founding.api_port,
+        peer_port=founding.peer_port,
+        overlay_port=founding.overlay_port if place.has_overlay else None,
+        kernel=await look_at_kernel(place, network, founding.overlay_port),
+        overlay_mode=founding.overlay_mode,
+        overlay_network=network,
+        range_in_use=find_in_use(network) if place.has_overlay else (),
+        # Without Docker and an overlay there is nothing that needs root.
+        euid=os.geteuid() if place.has_overlay else 0,
+        address=place.bind or "0.0.0.0",
+    )
+    findings = await check_local(local, asks)
+    say_findings(findings)
+    _, version = await ask_docker(asks)
+    if version is None or not all(finding.ok for finding in findings):
+        raise CliError("this host cannot run a node yet; nothing was written", None, "mend what has FAIL before it")
+    return facts_of(version, founding.facts.mtu)
+
+
+def facts_of(version: "EngineVersion", mtu: int) -> "HostFacts":
+    """Return what a host says of itself before its daemon knows more."""
+    from node.model import HostFacts
+
+    return HostFacts(
+        docker_version=version.version,
+        docker_api=version.api,
+        kernel=version.kernel,
+        os=version.os,
+        cpus=version.cpus,
+        memory_bytes=version.memory_bytes,
+        node_version=VERSION,
+        mtu=mtu,
+    )
 
 
 def _welcome(founded: "Founded", *, is_open: bool) -> str:

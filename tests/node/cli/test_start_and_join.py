@@ -266,7 +266,7 @@ def test_unit_stops_the_daemon_only_and_quotes_its_program() -> None:
     unit = render_unit(("/opt/my tools/100%/node",))
     assert 'ExecStart="/opt/my tools/100%%/node" start\n' in unit
     assert "KillMode=process\n" in unit
-    assert "Restart=always\n" in unit
+    assert "Restart=on-failure\n" in unit
 
 
 def test_install_prints_the_unit_and_refuses_where_systemd_does_not_run(away: Typed) -> None:
