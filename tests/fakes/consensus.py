@@ -31,7 +31,7 @@ class FakeTransport:
 
     sent: list[tuple[NodeId, bytes]] = field(default_factory=list)
     requests: list[tuple[NodeId, Kind, bytes]] = field(default_factory=list)
-    answer: Callable[[bytes], Awaitable[bytes]] | None = None
+    answer: Callable[[Kind, bytes], Awaitable[bytes]] | None = None
 
     def send(self, node: NodeId, payload: bytes) -> None:
         self.sent.append((node, payload))
@@ -41,7 +41,7 @@ class FakeTransport:
         self.requests.append((node, kind, payload))
         if self.answer is None:
             raise LinkDownError(f"node {node[:8]} is down")
-        return await self.answer(payload)
+        return await self.answer(kind, payload)
 
 
 def now_ms() -> int:

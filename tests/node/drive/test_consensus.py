@@ -15,7 +15,7 @@ from node.ports import RefusedError, Unavailable
 from node.state import encode_state
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
-from protocol.messages import Submit, SubmitReply, decode_submit_reply
+from protocol.messages import Kind, Submit, SubmitReply, decode_submit_reply
 from protocol.messages import encode as encode_record
 from protocol.raft.messages import (
     MAX_ENTRY_BYTES,
@@ -78,7 +78,7 @@ async def test_submit_says_that_a_change_may_still_happen_when_no_majority_confi
     follower = Follower(two_voters())
     last = follower.disk.disk.saved.entries[-1]
 
-    async def take(payload: bytes) -> bytes:
+    async def take(kind: Kind, payload: bytes) -> bytes:
         return encode_record(SubmitReply(True, OTHER))
 
     follower.transport.answer = take

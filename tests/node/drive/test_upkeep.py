@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from node.drive.admission import Admission, Renewal
 from node.drive.consensus import Consensus
 from node.drive.credentials import Credentials
+from node.drive.link import LinkDownError
 from node.drive.upkeep import RENEW_RETRY, Upkeep
 from node.engine.memory import MemoryEngine
 from node.model import host_of_node
@@ -149,9 +150,10 @@ async def test_certificate_past_two_thirds_is_renewed_saved_and_used(tmp_path: P
         assert duties.follower is not None
         transport = duties.follower.transport
 
-        async def answer(payload: bytes) -> bytes:
-            renewal = decode_renewal(payload)
-            return certificate_to_der(sign(renewal, later=timedelta(days=1)))
+        async def answer(kind: Kind, payload: bytes) -> bytes:
+            if kind is not Kind.RENEW:
+                raise LinkDownError("not answered here")
+            return certificate_to_der(sign(decode_renewal(payload), later=timedelta(days=1)))
 
         transport.answer = answer
         duties.now = due_at(duties.identity) + 1
@@ -177,7 +179,9 @@ async def test_certificate_of_another_node_is_not_taken(tmp_path: Path, autojump
     async with following(tmp_path) as duties, trio.open_nursery() as nursery:
         assert duties.follower is not None
 
-        async def answer(payload: bytes) -> bytes:
+        async def answer(kind: Kind, payload: bytes) -> bytes:
+            if kind is not Kind.RENEW:
+                raise LinkDownError("not answered here")
             return certificate_to_der(sign(new_csr(OTHER, new_key()), OTHER))
 
         duties.follower.transport.answer = answer
