@@ -39,7 +39,12 @@ class Settings:
 
 def settings() -> Settings:
     """Return the shared options of the command that runs."""
-    return Settings(**click.get_current_context().meta.get(_KEY, {}))
+    return settings_of(click.get_current_context())
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Return the shared options of a command's context."""
+    return Settings(**ctx.meta.get(_KEY, {}))
 
 
 def _note(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

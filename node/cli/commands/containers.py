@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from node.cli.commands.services import image_of
+from node.cli.completing import complete_names
 from node.cli.errors import CliError
 from node.cli.inputs import check_name, launch_config, launch_options
 from node.cli.lazy import Group
@@ -87,7 +88,7 @@ def create(session: Session, /, name: str, image: str, host: str | None, no_star
 @command.command(
     "inspect", examples=("node container inspect web_nginx_1", "node container inspect 1i5 --format '{{.state}}'")
 )
-@click.argument("container")
+@click.argument("container", shell_complete=complete_names("container"))
 @one_options()
 @reach_options()
 @pass_session
@@ -118,7 +119,7 @@ def _act(session: Session, containers: Sequence[str], action: str, done: str) ->
 
 
 @command.command("start", examples=("node container start box", "node container start box web --no-wait"))
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete_names("container"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -128,7 +129,7 @@ def start(session: Session, containers: tuple[str, ...]) -> None:
 
 
 @command.command("stop", examples=("node container stop box", "node container stop box web --no-wait"))
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete_names("container"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -138,7 +139,7 @@ def stop(session: Session, containers: tuple[str, ...]) -> None:
 
 
 @command.command("restart", examples=("node container restart box", "node container restart web_nginx_1 web_nginx_2"))
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete_names("container"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -148,7 +149,7 @@ def restart(session: Session, containers: tuple[str, ...]) -> None:
 
 
 @command.command("rm", examples=("node container rm box", "node container rm box web --no-wait"))
-@click.argument("containers", nargs=-1, required=True)
+@click.argument("containers", nargs=-1, required=True, shell_complete=complete_names("container"))
 @wait_options()
 @reach_options()
 @pass_session

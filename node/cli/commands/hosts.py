@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from node.cli.completing import complete_names
 from node.cli.errors import CliError
 from node.cli.lazy import Group
 from node.cli.options import list_options, one_options, reach_options, wait_options
@@ -63,7 +64,7 @@ def ls(session: Session) -> None:
 
 
 @command.command("inspect", examples=("node host inspect h1", "node host inspect h1 --format '{{.agentIpAddress}}'"))
-@click.argument("host")
+@click.argument("host", shell_complete=complete_names("host"))
 @one_options()
 @reach_options()
 @pass_session
@@ -87,7 +88,7 @@ def change_labels(labels: dict[str, str], changes: Sequence[str]) -> dict[str, s
 
 
 @command.command("label", examples=("node host label h1 zone=a disk=ssd", "node host label h1 disk-"))
-@click.argument("host")
+@click.argument("host", shell_complete=complete_names("host"))
 @click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
 @wait_options()
 @reach_options()
@@ -113,7 +114,7 @@ def _act(session: Session, hosts: Sequence[str], action: str, done: str) -> None
 
 
 @command.command("deactivate", examples=("node host deactivate h2", "node host deactivate h2 h3"))
-@click.argument("hosts", nargs=-1, required=True)
+@click.argument("hosts", nargs=-1, required=True, shell_complete=complete_names("host"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -123,7 +124,7 @@ def deactivate(session: Session, hosts: tuple[str, ...]) -> None:
 
 
 @command.command("activate", examples=("node host activate h2", "node host activate h2 h3"))
-@click.argument("hosts", nargs=-1, required=True)
+@click.argument("hosts", nargs=-1, required=True, shell_complete=complete_names("host"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -133,7 +134,7 @@ def activate(session: Session, hosts: tuple[str, ...]) -> None:
 
 
 @command.command("rm", examples=("node host rm h3", "node host rm h3 --force --yes"))
-@click.argument("host")
+@click.argument("host", shell_complete=complete_names("host"))
 @click.option("--force", is_flag=True, help="Deactivate it first if need be.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @wait_options()

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from node.cli.completing import complete_names
 from node.cli.inputs import check_name, launch_config, launch_options
 from node.cli.lazy import Group
 from node.cli.names import Candidate, NoSuch, candidates_of, pick
@@ -133,7 +134,7 @@ def create(
 @command.command(
     "inspect", examples=("node service inspect web/nginx", "node service inspect 1s7 --format '{{.scale}}'")
 )
-@click.argument("service")
+@click.argument("service", shell_complete=complete_names("service"))
 @one_options()
 @reach_options()
 @pass_session
@@ -186,7 +187,7 @@ def _act_on_all(session: Session, services: Sequence[str], action: str, done: st
 
 
 @command.command("start", examples=("node service start web/nginx", "node service start web/nginx shop/redis"))
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, shell_complete=complete_names("service"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -196,7 +197,7 @@ def start(session: Session, services: tuple[str, ...]) -> None:
 
 
 @command.command("stop", examples=("node service stop web/nginx", "node service stop web/nginx --no-wait"))
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, shell_complete=complete_names("service"))
 @wait_options()
 @reach_options()
 @pass_session
@@ -206,7 +207,7 @@ def stop(session: Session, services: tuple[str, ...]) -> None:
 
 
 @command.command("rm", examples=("node service rm web/nginx", "node service rm web/nginx shop/redis --no-wait"))
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, shell_complete=complete_names("service"))
 @wait_options()
 @reach_options()
 @pass_session

@@ -2,6 +2,7 @@
 
 import click
 
+from node.cli.completing import complete_names
 from node.cli.inputs import check_name
 from node.cli.lazy import Group
 from node.cli.options import list_options, one_options, reach_options, wait_options
@@ -46,7 +47,7 @@ def create(session: Session, name: str, description: str | None) -> None:
 
 
 @command.command("inspect", examples=("node stack inspect web", "node stack inspect web --format '{{.state}}'"))
-@click.argument("stack")
+@click.argument("stack", shell_complete=complete_names("stack"))
 @one_options()
 @reach_options()
 @pass_session
@@ -56,7 +57,7 @@ def inspect(session: Session, stack: str) -> None:
 
 
 @command.command("rm", examples=("node stack rm web", "node stack rm web shop --no-wait"))
-@click.argument("stacks", nargs=-1, required=True)
+@click.argument("stacks", nargs=-1, required=True, shell_complete=complete_names("stack"))
 @wait_options()
 @reach_options()
 @pass_session

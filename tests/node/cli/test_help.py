@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from node.cli.lazy import Command, Group
 from node.cli.root import ENTRIES, cli
@@ -93,10 +94,19 @@ def test_completion_is_printed_for_each_shell(away: Typed, shell: str) -> None:
 
 
 def test_completion_lists_commands_without_importing_them() -> None:
-    from click.shell_completion import ShellComplete
-
     names = [item.value for item in ShellComplete(cli, {}, "node", "_NODE_COMPLETE").get_completions([], "st")]
     assert names == ["start", "status", "stack"]
+
+
+def test_completion_knows_the_names_of_the_cluster(typed: Typed) -> None:
+    typed("service", "create", "web/nginx", "nginx", "--create-stack")
+    complete = ShellComplete(cli, {}, "node", "_NODE_COMPLETE")
+    assert [item.value for item in complete.get_completions(["service", "rm"], "w")] == ["web/nginx"]
+    assert [item.value for item in complete.get_completions(["host", "inspect"], "h")] == ["h1", "h2", "h3"]
+
+
+def test_completion_is_silent_without_a_cluster(away: Typed) -> None:
+    assert ShellComplete(cli, {}, "node", "_NODE_COMPLETE").get_completions(["host", "inspect"], "") == []
 
 
 def test_messages_repeat_the_name_that_was_typed(away: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
