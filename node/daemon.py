@@ -12,7 +12,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,14 @@ import trio
 
 import dns
 from node.api.api import Api
-from node.api.errors import ApiError
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
 from node.assembly import Options, Parts, assemble, now_ms
-from node.commands import RemoveHost
 from node.config import DATA_DIR, RUN_DIR, Folders
 from node.drive.names import DNS_ADDRESS
 from node.drive.watchdog import Watchdog
 from node.logs import set_up
-from node.model import host_of_node
-from node.ports import Unavailable
+from node.operations import NodeOperations
 from node.store.files import CorruptFileError
 from node.store.identity import DataFolder, FolderInUseError, Identity
 from node.store.log import CorruptStoreError, StoreFailedError
@@ -38,7 +35,6 @@ from node.store.log import CorruptStoreError, StoreFailedError
 STOP_TIMEOUT = 8.0
 """Seconds from the signal until everything is given up that has not ended by itself."""
 ACTIVE_TIMEOUT = 60.0
-LEAVE_TIMEOUT = 60.0
 MAX_WELCOME = 65536
 MAX_SEEDS = 64
 DNS_LISTEN = (f"{DNS_ADDRESS}:53",)
@@ -183,7 +179,7 @@ def _seeds(parts: Parts) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys((*parts.identity.seeds, *known)))[:MAX_SEEDS]
 
 
-async def _start_work(parts: Parts, operations: "NodeOperations", work: trio.Nursery, api_stop: trio.Event) -> None:
+async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nursery, api_stop: trio.Event) -> None:
     await work.start(parts.leading.run)
     if parts.overlaying:
         await work.start(parts.overlaying.run)
@@ -236,58 +232,6 @@ async def _stop_on_signal(stop: trio.Event) -> None:
             if stop.is_set():
                 os._exit(1)  # Asked twice: the person does not want to wait.
             stop.set()
-
-
-class NodeOperations:
-    """What the API can have this node itself do."""
-
-    def __init__(self, parts: Parts, stop: trio.Event) -> None:
-        self._parts = parts
-        self._stop = stop
-        self.is_leaving = False
-
-    async def doctor(self) -> Sequence[Mapping[str, Any]]:
-        """Examine this host and its paths."""
-        findings = await self._parts.doctor.examine()
-        return [
-            {"check": each.check, "level": each.level, "detail": each.detail, "try": each.try_} for each in findings
-        ]
-
-    async def leave(self, *, force: bool) -> None:
-        """Take this host out of the cluster and remove all trace of it here; the daemon ends afterwards."""
-        consensus = self._parts.base.consensus
-        me = self._parts.identity.node
-        host = host_of_node(consensus.state, me)
-        others = [h for h in consensus.state.hosts.values() if h.state != "removed" and h.node != me]
-        if not others and not force:
-            raise ApiError(
-                "Conflict", "this is the last host: leaving ends the cluster and forgets its stacks; use --force"
-            )
-        if host is not None and others:
-            try:
-                await consensus.submit(RemoveHost(id=host.id))
-                with trio.fail_after(LEAVE_TIMEOUT):
-                    await self._wait_out_of_group()
-            except (Unavailable, trio.TooSlowError) as error:
-                if not force:
-                    raise Unavailable(f"the others did not confirm: {error}; --force leaves without them") from None
-        await self._remove_traces()
-        self.is_leaving = True
-        self._stop.set()
-
-    async def _wait_out_of_group(self) -> None:
-        """Wait until the group goes on without this node's vote."""
-        consensus, me = self._parts.base.consensus, self._parts.identity.node
-        while me in consensus.raft.config.voters:
-            self._parts.leading.wakeup.set()
-            await trio.sleep(0.1)
-
-    async def _remove_traces(self) -> None:
-        parts = self._parts
-        await parts.agent.remove_all()
-        if parts.overlaying is not None:
-            await parts.overlaying.remove()
-        await parts.names.stop_server()
 
 
 def _read_welcome(descriptor: int | None) -> str:

@@ -22,7 +22,7 @@ class FoundedCluster:
 
 def render_founded(cluster: FoundedCluster, *, program: str, colour: bool) -> str:
     """Return the welcome of a new cluster."""
-    lines = ["", f"{cluster.name} is the first host of a new cluster.", "", f"  API and UI     {cluster.url}"]
+    lines = ["", f"{cluster.name} is the first host of a new cluster.", "", f"  API            {cluster.url}"]
     if cluster.is_open:
         warning = "ACCESS CONTROL IS OFF: whoever reaches this address administers the cluster."
         lines += ["", f"  {paint(warning, 'alarm') if colour else f'!! {warning}'}", ""]
@@ -41,7 +41,7 @@ def render_founded(cluster: FoundedCluster, *, program: str, colour: bool) -> st
 
 def render_joined(*, name: str, cluster_id: str, environment: str, url: str) -> str:
     """Return the welcome of a host that has joined."""
-    return f"\n{name} has joined cluster {cluster_id[:12]}, in environment {environment}.\n\n  API and UI     {url}\n\n"
+    return f"\n{name} has joined cluster {cluster_id[:12]}, in environment {environment}.\n\n  API            {url}\n\n"
 
 
 def api_url(address: str, port: int) -> str:

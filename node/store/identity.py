@@ -6,6 +6,7 @@ Beside it lie PEM copies for the TLS library.  All of it is 0600 in a 0700 folde
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -129,5 +130,7 @@ class DataFolder:
         for name in (self.identity_file.name, self.tls_file.name):
             (self.path / name).unlink(missing_ok=True)
         for path in self.path.iterdir():
-            if path.name != "lock" and path.is_file():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "lock":
                 path.unlink()

@@ -39,7 +39,7 @@ def curl(lab: Lab, host: str, *arguments: str) -> tuple[int, str]:
 
 
 def test_start_prints_where_the_api_is_how_to_sign_in_and_how_to_join(day: Day) -> None:
-    assert "API and UI     http://10.99.0.11:8080" in day.welcome
+    assert "API            http://10.99.0.11:8080" in day.welcome
     assert re.search(r"Access key +[0-9A-F]{20}\n", day.welcome)
     assert re.search(r"Secret key +[0-9A-Za-z]{40}\n", day.welcome)
     assert re.search(r"\n  node join http://10\.99\.0\.11:8080 --token corral1_1a5_\S+\n", day.welcome)

@@ -36,9 +36,9 @@ def command(only_print: bool, now: bool) -> None:
     _systemctl("daemon-reload")
     _systemctl("enable", *(["--now"] if now else []), UNIT.name)
     click.echo(f"wrote {UNIT} and enabled it{', and started it' if now else '; start it: systemctl start corral'}")
-    if not (DATA_DIR / "identity").exists() and not now:
+    if not (DATA_DIR / "identity").exists():
         click.echo(
-            "this host is in no cluster yet: started so, it makes one of its own; join another one first", err=True
+            "this host is in no cluster yet, and the unit waits for that: `node start` or `node join` first", err=True
         )
 
 
@@ -64,11 +64,13 @@ def render_unit(program_words: tuple[str, ...]) -> str:
 Description=Corral node
 After=network-online.target docker.service
 Wants=network-online.target docker.service
+# A host that has left its cluster must not found a new one at the next boot.
+ConditionPathExists={DATA_DIR}/identity
 
 [Service]
 ExecStart={command_line}
 KillMode=process
-Restart=always
+Restart=on-failure
 RestartSec=2
 TimeoutStopSec=20
 LimitNOFILE=65536

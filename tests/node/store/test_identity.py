@@ -81,6 +81,8 @@ def test_wiped_folder_belongs_to_nobody(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.save(identity())
     folder.log_file.write_bytes(b"log")
+    (folder.path / "resolv").mkdir()
+    (folder.path / "resolv" / "a.conf").write_text("nameserver 169.254.169.250")
     folder.wipe()
     assert folder.load() is None
     assert list(tmp_path.iterdir()) == []
