@@ -90,7 +90,8 @@ def pick_target(settings: Settings, variables: Mapping[str, str], saved: Saved) 
         url = variable("CORRAL_URL", "RANCHER_URL")
         why = "CORRAL_URL or RANCHER_URL"
     if url is None and context is not None:
-        key = (access or context.access_key, secret or context.secret_key)
+        # A pair is never put together from two places.
+        key = (access, secret) if access or secret else (context.access_key, context.secret_key)
         base = parse_url(context.url).base
         return Target(base, None, *key, named or context.environment, f"context {context.name}")
     if url is None:

@@ -65,6 +65,11 @@ def test_context_goes_before_the_socket_and_brings_its_key_and_environment() -> 
     )
 
 
+def test_key_of_the_variables_replaces_that_of_the_context_as_a_pair() -> None:
+    target = pick_target(Settings(), {"RANCHER_ACCESS_KEY": "A"}, SAVED)
+    assert (target.base, target.access_key, target.secret_key) == ("http://lab:8080", "A", None)
+
+
 def test_variables_go_before_the_context_and_do_not_borrow_its_key() -> None:
     target = pick_target(Settings(), {"RANCHER_URL": "http://h2:8080/v1"}, SAVED)
     assert (target.base, target.access_key, target.environment) == ("http://h2:8080", None, None)
