@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -56,7 +55,10 @@ def running(
             assert until in printed, printed
             yield printed, process
         finally:
-            process.send_signal(signal.SIGTERM)
+            # A daemon that is only stopped leaves its DNS server running, as it should; one that leaves takes it along.
+            if process.poll() is None:
+                type_(folder, "leave", "--force", "--yes")
+            process.kill()
             process.communicate(timeout=20)
 
 
@@ -83,3 +85,7 @@ def test_first_day_by_typing(tmp_path: Path) -> None:
             assert daemon.wait(timeout=10) == 0
         assert not (two / "data" / "identity").exists()
         assert type_(one, "host", "ls", "--format", "{{.name}}").stdout == "h1\n"
+        refused = type_(one, "leave", "--yes")
+        assert refused.returncode == 1
+        assert "this is the last host" in refused.stderr
+    assert not (one / "data" / "identity").exists()
