@@ -16,7 +16,7 @@ from node.config import FEATURE_LEVEL, OVERLAY_PORTS, VERSION, Folders
 from node.drive.credentials import stranger_context
 from node.drive.link import NETWORK_ERRORS
 from node.ports import EngineVersion
-from node.preflight import Local, Target, ask_docker, check_local, merge_ways, probe_pair
+from node.preflight import Local, PairReport, Target, ask_docker, check_local, merge_ways, probe_pair
 from node.probes import ProbeListener
 from node.store.identity import DataFolder, Identity
 from node.store.log import LogStore, StoreFailedError
@@ -94,6 +94,17 @@ class Joining:
     """False with the in-memory engine, which needs no kernel."""
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a host has become."""
+
+    identity: Identity
+    environment: str
+    """The environment's name."""
+    host_id: str
+    """As the API writes it: `1h2`."""
+
+
 @dataclass(slots=True)
 class _Conversation:
     """One TLS connection to a member's peer port, for requests one after another."""
@@ -127,7 +138,7 @@ async def join_cluster(
     ask_version: Callable[[], Awaitable[EngineVersion]],
     say: Callable[[Sequence[Finding]], None],
     now: Callable[[], float],
-) -> Identity:
+) -> Joined:
     """Check, join, and write who this host is now into the data folder, which the caller holds.
 
     JoinRefusedError leaves everything as it was.
@@ -154,7 +165,7 @@ async def join_cluster(
         found = await attempt.preflight(conversation, proof_of(token))
         say(found)
         _stop_if_refused(refusal_of(found), found)
-        identity = await attempt.join(conversation, proof_of(token), ca_digest(ca))
+        joined = await attempt.join(conversation, proof_of(token), ca_digest(ca))
     except (ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as error:
         raise JoinRefusedError(
             f"the conversation with {conversation.address} broke off: {error}", "try again"
@@ -163,12 +174,12 @@ async def join_cluster(
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(conversation.stream)
     try:
-        await trio.to_thread.run_sync(_write_membership, DataFolder(folders.data), identity)
+        await trio.to_thread.run_sync(_write_membership, DataFolder(folders.data), joined.identity)
     except (OSError, StoreFailedError) as error:
-        advice = f"make room, `node host rm {identity.name}` on a member, and join again"
+        advice = f"make room, `node host rm {joining.name}` on a member, and join again"
         why = f"the cluster admitted this host, and that could not be written down here: {error}"
         raise JoinRefusedError(why, advice) from None
-    return identity
+    return joined
 
 
 def _write_membership(folder: DataFolder, identity: Identity) -> None:
@@ -197,30 +208,41 @@ class _Attempt:
         listener = ProbeListener(
             keys, peer_port=self.facts.peer_port, overlay_port=self.facts.overlay_port, address=self.facts.advertise
         )
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            await nursery.start(listener.run)
-            reply = await conversation.ask(Kind.PREFLIGHT, PreflightRequest(proof, self.facts, nonce))
-            if isinstance(reply, JoinRefused):
-                raise JoinRefusedError(reply.message, reply.try_)
-            if not isinstance(reply, PreflightReply):
-                raise DecodeError("the member answered something else than a pre-flight")
-            port = conversation.stream.transport_stream.socket.getpeername()[1]
-            target = Target(
-                reply.name,
-                conversation.address,
-                port,
-                reply.overlay_port if self.joining.has_overlay else None,
-                mtu=self.joining.underlay_mtu,
-            )
-            report = await probe_pair(self.joining.name, target, key)
+            # Kept and raised outside: a nursery would wrap it into a group.
+            try:
+                await nursery.start(listener.run)
+                reply, report = await self._exchange(conversation, PreflightRequest(proof, self.facts, nonce), key)
+            except (JoinRefusedError, ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as error:
+                failure = error
             nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
         said = {(finding.check, finding.level) for finding in self.own}
         # A port was found free here before; what the member found of the way to it has the same title and is news.
         said -= {(finding.check, "ok") for finding in report.findings}
         news = [finding for finding in reply.findings if (finding.check, finding.level) not in said or not finding.ok]
         return merge_ways(news, report.findings)
 
-    async def join(self, conversation: _Conversation, proof: TokenProof, digest: bytes) -> Identity:
+    async def _exchange(
+        self, conversation: _Conversation, request: PreflightRequest, key: bytes
+    ) -> tuple[PreflightReply, PairReport]:
+        reply = await conversation.ask(Kind.PREFLIGHT, request)
+        if isinstance(reply, JoinRefused):
+            raise JoinRefusedError(reply.message, reply.try_)
+        if not isinstance(reply, PreflightReply):
+            raise DecodeError("the member answered something else than a pre-flight")
+        target = Target(
+            reply.name,
+            conversation.address,
+            conversation.stream.transport_stream.socket.getpeername()[1],
+            reply.overlay_port if self.joining.has_overlay else None,
+            mtu=self.joining.underlay_mtu,
+        )
+        return reply, await probe_pair(self.joining.name, target, key)
+
+    async def join(self, conversation: _Conversation, proof: TokenProof, digest: bytes) -> Joined:
         """Ask to be admitted, and verify what is handed out."""
         key = new_key()
         overlay_private = new_private_key(secrets.token_bytes(32))
@@ -243,7 +265,7 @@ class _Attempt:
             raise AuthenticityError("the member handed out a certificate of another cluster or for another node")
         verify_issued_by(certificate, ca, utc(self.now()))
         verify_key(certificate, key)
-        return Identity(
+        identity = Identity(
             node=self.node,
             name=self.facts.name,
             cluster_id=reply.cluster_id,
@@ -263,6 +285,7 @@ class _Attempt:
             overlay_port=self.facts.overlay_port,
             seeds=tuple((member.address, member.port) for member in reply.members),
         )
+        return Joined(identity, reply.environment_name, reply.host_id)
 
 
 async def _look_around(
@@ -285,7 +308,8 @@ async def _look_around(
         overlay_mode=info.overlay_mode,
         overlay_network=info.overlay_network,
         range_in_use=in_use,
-        euid=os.geteuid(),
+        # The engine in memory asks nothing of the kernel, nor of a user.
+        euid=os.geteuid() if joining.has_overlay else 0,
         address=joining.address,
     )
     findings = await check_local(local, ask_version)

@@ -39,9 +39,10 @@ def render_founded(cluster: FoundedCluster, *, program: str, colour: bool) -> st
     return "\n".join(lines) + "\n"
 
 
-def render_joined(*, name: str, cluster_id: str, environment: str, url: str) -> str:
+def render_joined(*, name: str, host_id: str, cluster_id: str, environment: str, url: str) -> str:
     """Return the welcome of a host that has joined."""
-    return f"\n{name} has joined cluster {cluster_id[:12]}, in environment {environment}.\n\n  API            {url}\n\n"
+    where = f"cluster {cluster_id[:12]}, in environment {environment}"
+    return f"\n{name} has joined {where}, as host {host_id}.\n\n  API            {url}\n\n"
 
 
 def api_url(address: str, port: int) -> str:

@@ -47,6 +47,8 @@ class Leading:
         self._plan_seals = plan_seals
         self._now_ms = now_ms
         self._rng = rng
+        self._absent_since: dict[NodeId, float] = {}
+        """Hosts that gossip has never heard of, and since when this leader misses them."""
         self.wakeup = Wakeup()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -55,13 +57,16 @@ class Leading:
         while True:
             if self._consensus.leads_currently:
                 await self._plan_once()
+            else:
+                self._absent_since.clear()
             await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
 
     async def _plan_once(self) -> None:
         state, now = self._consensus.state, trio.current_time()
         dead_since = self._dead_since()
         self._plan_group(state, dead_since, now)
-        ages = {node: now - since for node, since in dead_since.items()}
+        self._note_absent(state, now)
+        ages = {node: now - since for node, since in (self._absent_since | dict(dead_since)).items()}
         planned = plan(state, Picture(dead_for=ages), self._now_ms(), self._rng)
         commands = (*self._plan_seals(state), *planned)
         if not commands:
@@ -75,6 +80,12 @@ class Leading:
             log.warning("planned changes were not taken: %s", error)
             await trio.sleep(RETRY_AFTER)
         self.wakeup.set()
+
+    def _note_absent(self, state: State, now: float) -> None:
+        """A host that was admitted and never came is as good as dead: nothing may be placed on it."""
+        known = self._consensus.members
+        absent = [h.node for h in state.hosts.values() if h.state != "removed" and h.node not in known]
+        self._absent_since = {node: self._absent_since.get(node, now) for node in absent}
 
     def _plan_group(self, state: State, dead_since: Mapping[NodeId, float], now: float) -> None:
         raft = self._consensus.raft

@@ -36,6 +36,7 @@ from node.cli.welcome import api_url, render_joined
 from node.config import API_PORT, OVERLAY_PORTS, PEER_PORT
 
 if TYPE_CHECKING:
+    from node.joining import Joined
     from node.store.identity import Identity
 
 USUAL_NETWORK = "10.42.0.0/16"
@@ -63,12 +64,14 @@ def command(url: str, token: str | None, token_file: Path | None, **flags: Any) 
     _refuse_members(load_identity(place))
     base = parse_url(url).base
     text = read_token(token, token_file)
-    identity, environment = _join(place, host, base, text)
+    joined = _join(place, host, base, text)
+    identity = joined.identity
     click.echo(f"{identity.name} is a member now", err=True)
     welcome = render_joined(
         name=identity.name,
+        host_id=joined.host_id,
         cluster_id=identity.cluster_id,
-        environment=environment,
+        environment=joined.environment,
         url=api_url(identity.address, identity.api_port),
     )
     become_daemon(place, welcome)
@@ -100,8 +103,8 @@ def read_token(token: str | None, token_file: Path | None) -> str:
     return found.strip()
 
 
-def _join(place: Place, host: HostFlags, base: str, token: str) -> "tuple[Identity, str]":
-    """Return who this host is now, and its environment as the token names it."""
+def _join(place: Place, host: HostFlags, base: str, token: str) -> "Joined":
+    """Return what this host is now."""
     import trio
 
     from node.joining import JoinRefusedError
@@ -109,21 +112,20 @@ def _join(place: Place, host: HostFlags, base: str, token: str) -> "tuple[Identi
     from protocol.tokens import parse_token
 
     try:
-        environment = parse_token(token).environment_id
+        parse_token(token)
     except ProtocolError as error:
         raise CliError("this join token cannot be used", str(error), "make one with `node token create`") from None
     name, labels = host_name(host.name), read_pairs(host.labels, "--label")
     chosen = choose_address(host.advertise, USUAL_NETWORK)
     try:
         with held_folder(place):
-            identity = trio.run(_run_join, place, host, base, token, name, labels, chosen.address, chosen.mtu)
+            return trio.run(_run_join, place, host, base, token, name, labels, chosen.address, chosen.mtu)
     except JoinRefusedError as error:
         raise _refusal(error) from None
     except BaseExceptionGroup as group:
         raise _first_known(group, place) from None
     except KeyboardInterrupt:
         raise _interrupted(place) from None
-    return identity, environment
 
 
 def _refusal(error: Any) -> CliError:
@@ -158,7 +160,7 @@ def _interrupted(place: Place) -> Interrupted:
 
 async def _run_join(
     place: Place, host: HostFlags, base: str, token: str, name: str, labels: dict[str, str], address: str, mtu: int
-) -> "Identity":
+) -> "Joined":
     import trio
 
     from node.cli.client import fetch_join_info

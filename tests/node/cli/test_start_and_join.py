@@ -257,8 +257,10 @@ def test_welcome_warns_in_red_of_open_access() -> None:
 
 
 def test_joined_host_reads_what_it_is_part_of() -> None:
-    text = render_joined(name="h2", cluster_id="c" * 32, environment="1a5", url=api_url("2001:db8::2", 8080))
-    assert "h2 has joined cluster cccccccccccc, in environment 1a5" in text
+    text = render_joined(
+        name="h2", host_id="1h2", cluster_id="c" * 32, environment="dev", url=api_url("2001:db8::2", 8080)
+    )
+    assert "h2 has joined cluster cccccccccccc, in environment dev, as host 1h2" in text
     assert "http://[2001:db8::2]:8080" in text
 
 

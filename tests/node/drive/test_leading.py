@@ -1,0 +1,45 @@
+"""What only the leader's loop decides: who counts as missing."""
+
+from random import Random
+
+from node.drive.leading import Leading
+from protocol.ids import NodeId
+from tests.fakes.states import grown
+
+
+class Members:
+    """A consensus of which only the members are asked."""
+
+    def __init__(self, *nodes: NodeId) -> None:
+        self.members = dict.fromkeys(nodes)
+
+
+def leading(members: Members) -> Leading:
+    return Leading(
+        NodeId("1" * 32),
+        members,  # type: ignore[arg-type]
+        dead_since=dict,
+        plan_seals=lambda state: (),
+        now_ms=lambda: 0,
+        rng=Random(1),
+    )
+
+
+def test_host_that_never_came_is_missed_from_when_it_was_first_missed() -> None:
+    state = grown(3)
+    nodes = [host.node for host in state.hosts.values()]
+    loop = leading(Members(*nodes[:2]))
+    loop._note_absent(state, 10.0)
+    loop._note_absent(state, 25.0)
+    assert loop._absent_since == {nodes[2]: 10.0}
+
+
+def test_host_that_comes_after_all_is_missed_no_longer() -> None:
+    state = grown(2)
+    nodes = [host.node for host in state.hosts.values()]
+    members = Members(nodes[0])
+    loop = leading(members)
+    loop._note_absent(state, 10.0)
+    members.members[nodes[1]] = None
+    loop._note_absent(state, 11.0)
+    assert loop._absent_since == {}
