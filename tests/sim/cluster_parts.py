@@ -87,6 +87,8 @@ class SimEngine:
     rng: Random
     later: Callable[[Callable[[], Awaitable[object]]], None]
     """Has a call carried out although nobody waits for it."""
+    on_stop: Callable[[EngineContainer], None]
+    """Told of each container that a daemon has stopped or removed."""
     slowness: float = 0.05
 
     async def version(self) -> EngineVersion:
@@ -109,9 +111,11 @@ class SimEngine:
         await self._call(lambda: self.memory.start(external_id))
 
     async def stop(self, external_id: str, timeout: float) -> None:
+        self._tell(external_id)
         await self._call(lambda: self.memory.stop(external_id, timeout))
 
     async def remove(self, external_id: str) -> None:
+        self._tell(external_id)
         await self._call(lambda: self.memory.remove(external_id))
 
     async def ensure_network(self, spec: NetworkSpec) -> None:
@@ -126,6 +130,11 @@ class SimEngine:
     def containers(self) -> list[EngineContainer]:
         """What is there now, whether or not the engine answers."""
         return [held.seen for held in self.memory._held.values()]
+
+    def _tell(self, external_id: str) -> None:
+        held = self.memory._held.get(external_id)
+        if held is not None:
+            self.on_stop(held.seen)
 
     async def _call(self, act: Callable[[], Awaitable[T]]) -> T:
         try:
