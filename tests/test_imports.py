@@ -71,7 +71,6 @@ HOMES = {
     "h11": ("node/api/server.py",),
     "httpx": ("node/cli/",),
     "click": ("node/cli/",),
-    "rich": ("node/cli/",),
     "sqlite3": ("node/store/",),
     "dnslib": ("dns/",),
     "cryptography": ("protocol/pki.py", "protocol/seal.py"),
