@@ -102,7 +102,10 @@ def _parse_json(body: bytes) -> Mapping[str, Any]:
     if not body.strip():
         return {}
     if is_deeper(body, MAX_JSON_DEPTH):
-        raise ApiError("InvalidBodyContent", f"the JSON is nested deeper than {MAX_JSON_DEPTH} levels")
+        raise ApiError(
+            "InvalidBodyContent",
+            f"the JSON is nested deeper than {MAX_JSON_DEPTH} levels, or its brackets do not match",
+        )
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
