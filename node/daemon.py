@@ -4,11 +4,18 @@
 within STOP_TIMEOUT; containers, the overlay and the DNS server go on without it.
 """
 
+if __name__ == "__main__":
+    # Before the imports: they take a while, and a signal meanwhile must not end in a traceback.
+    from node.early import catch_signals
+
+    catch_signals()
+
 import argparse
 import errno
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -37,6 +44,7 @@ STOP_TIMEOUT = 8.0
 ACTIVE_TIMEOUT = 60.0
 MAX_WELCOME = 65536
 MAX_SEEDS = 64
+MAX_FILES = 65536
 DNS_LISTEN = (f"{DNS_ADDRESS}:53",)
 
 log = logging.getLogger("corral.daemon")
@@ -45,6 +53,7 @@ log = logging.getLogger("corral.daemon")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a daemon; exits 0 after a clean stop, 1 when it cannot run."""
     chosen = _parser().parse_args(arguments)
+    _allow_many_files()
     set_up(chosen.log_format, level=chosen.log_level.upper())
     folder = DataFolder(chosen.data_dir)
     try:
@@ -70,6 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 class CannotRunError(Exception):
     """Something on this host is in the way; the message names it and says what to do."""
+
+
+def _allow_many_files() -> None:
+    """Use what the system allows: by default a process may open 1024 files, and one client could hold as many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _parser() -> argparse.ArgumentParser:

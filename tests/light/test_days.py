@@ -72,7 +72,7 @@ def test_node_told_to_stop_while_it_starts_ends_cleanly(cluster: LightCluster, s
         cluster.start(stopped, wait=False)
         time.sleep(wait)
         code = cluster.stop(stopped)
-        # Before the daemon listens for signals, the signal itself ends it.
+        # Before any code of ours runs, the signal itself ends it.
         assert code in (0, -signal.SIGTERM), stopped.log()
         assert "Traceback" not in stopped.log()
 
@@ -200,3 +200,13 @@ def test_full_disk_ends_the_node_with_advice_and_loses_nothing_acknowledged(
 def test_folder_of_nobody_says_what_to_do(tmp_path: Path) -> None:
     ran = run_node("status", "--data-dir", str(tmp_path), "--socket", str(tmp_path / "none.sock"))
     says(ran, 1, "no node runs on this host", "start", "join")
+
+
+def test_node_may_open_more_files_than_a_shell_allows(cluster: LightCluster, stopped: LightNode) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        cluster.start(stopped)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(stopped.pid, resource.RLIMIT_NOFILE)[0] == min(65536, hard)
