@@ -47,6 +47,8 @@ class DockerEngine:
         self._calls = trio.CapacityLimiter(CALLS_AT_ONCE)
         self._pulls = trio.CapacityLimiter(PULLS_AT_ONCE)
         self._streams = trio.CapacityLimiter(8)
+        self._writing = trio.Lock()
+        """Containers of a service share a resolv.conf, and several are made at once: one writes it."""
         self._known: dict[str, EngineContainer] = {}
         self._touched: set[str] = set()
         """Changed since the latest inspection began: what it found may be old already, so it is not kept."""
@@ -108,7 +110,8 @@ class DockerEngine:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container."""
-        resolv_conf = await trio.to_thread.run_sync(self._write_resolv_conf, spec.resolv_conf)
+        async with self._writing:
+            resolv_conf = await self._call(lambda client: self._write_resolv_conf(spec.resolv_conf))
         return await self._call(lambda client: _create(client, spec, resolv_conf))
 
     async def start(self, external_id: str) -> None:
