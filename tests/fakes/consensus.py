@@ -23,6 +23,7 @@ from tests.sim.raft_cluster import Disk
 
 ME = node_id(1)
 OTHER = node_id(2)
+MYSELF = MemberView(node=ME, name="h1", address="192.0.2.1", peer_port=8090, api_port=8080, status="alive", version="1")
 
 
 @dataclass(eq=False)
@@ -73,7 +74,7 @@ def make_consensus(
         ME,
         disk,
         transport or FakeTransport(),
-        members=dict[NodeId, MemberView],
+        members=lambda: {ME: MYSELF},
         now_ms=now_ms,
         rng=Random(7),
         limits=Limits(keep_entries=keep_entries),
