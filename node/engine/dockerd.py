@@ -106,7 +106,11 @@ class DockerEngine:
                 if "error" in line:
                     raise EngineError(code_of_words(str(line["error"])) or "image-missing", str(line["error"])[:1000])
 
-        await self._call(pull, limiter=self._pulls)
+        try:
+            await self._call(pull, limiter=self._pulls)
+        except EngineError as error:
+            # What a registry says names hosts and digests, rarely the image that somebody wants.
+            raise EngineError(error.code, f"{image} is not here and cannot be pulled: {error}") from error
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container."""

@@ -31,9 +31,17 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def engine(lab: Lab) -> DockerEngine:
-    # Seen from the engine, so that it can mount what is written there.
-    return DockerEngine(CLUSTER, resolv_dir=lab.layout.folder / "resolv", url=f"unix://{lab.docker_socket('h1')}")
+def engine(lab: Lab) -> Iterator[DockerEngine]:
+    # A folder that the engine sees, too, so that it can mount what is written there.
+    made = DockerEngine(CLUSTER, resolv_dir=lab.layout.folder / "resolv", url=f"unix://{lab.docker_socket('h1')}")
+    yield made
+    close(made)
+
+
+def close(engine: DockerEngine) -> None:
+    """Close its connections: an engine has no end of its own, it lives as long as the daemon."""
+    if engine._client is not None:
+        engine._client.close()
 
 
 def docker(lab: Lab, *argv: str) -> str:
@@ -57,6 +65,7 @@ async def test_container_of_another_cluster_or_of_nobody_is_not_listed(engine: D
     finally:
         for each in (theirs, nobody, ours):
             await engine.remove(each)
+        close(other)
 
 
 async def test_exit_is_seen_with_its_code(engine: DockerEngine) -> None:
@@ -72,6 +81,11 @@ async def test_exit_is_seen_with_its_code(engine: DockerEngine) -> None:
         assert seen.finished >= seen.started
     finally:
         await engine.remove(external_id)
+
+
+async def test_image_that_cannot_be_pulled_is_named_in_the_reason(engine: DockerEngine) -> None:
+    with pytest.raises(EngineError, match=r"corral-test/nowhere:1 is not here and cannot be pulled: .*no such host"):
+        await engine.pull("corral-test/nowhere:1")
 
 
 async def test_container_gets_what_its_spec_says(engine: DockerEngine, lab: Lab) -> None:
