@@ -6,7 +6,7 @@ The server is a process of its own and outlives the daemon; it is found again or
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -62,25 +62,35 @@ class Names:
     find_server: Callable[[ServerOptions], Awaitable[ZoneServer]] = ensure_server
     _client: ZoneServer | None = None
     _zone: Zone | None = None
+    _loop: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _ended: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Publish until cancelled; the server goes on afterwards."""
+        """Publish until cancelled, the server goes on afterwards; or until it is to end."""
         task_status.started()
         try:
-            while True:
-                try:
-                    await self._publish()
-                except ControlError as error:
-                    log.warning("the DNS server is not following: %s", error)
-                    await self._close()
-                    await trio.sleep(RETRY_AFTER)
-                await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
+            with self._loop:
+                await self._follow()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await self._close()
+            self._ended.set()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._publish()
+            except ControlError as error:
+                log.warning("the DNS server is not following: %s", error)
+                await self._close()
+                await trio.sleep(RETRY_AFTER)
+            await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
 
     async def stop_server(self) -> None:
         """End the DNS server: this host leaves the cluster."""
+        # The loop would see that there is no server and start one.
+        self._loop.cancel()
+        await self._ended.wait()
         with suppress(ControlError):
             client = await ControlClient.connect(self.options.control)
             await client.stop()

@@ -6,7 +6,7 @@ down everything it made goes on working.
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -42,18 +42,27 @@ class Overlaying:
     report: OverlayReport | None = None
     trouble: str | None = None
     """Why the overlay is not as it should be, for `status` and `doctor`."""
+    _loop: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _ended: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Apply until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch)
-            task_status.started()
-            while True:
-                wait = AT_LEAST_EVERY if await self._attempt(self._apply) else RETRY_AFTER
-                await self.wakeup.wait(at_most=wait, settle=0.05)
+        """Apply until cancelled, or until all is to be removed."""
+        try:
+            with self._loop:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch)
+                    task_status.started()
+                    while True:
+                        wait = AT_LEAST_EVERY if await self._attempt(self._apply) else RETRY_AFTER
+                        await self.wakeup.wait(at_most=wait, settle=0.05)
+        finally:
+            self._ended.set()
 
     async def remove(self) -> None:
         """Take away all trace, the bridge network included; containers must be gone."""
+        # The loop would see that something is missing and make it again.
+        self._loop.cancel()
+        await self._ended.wait()
         await self._attempt(lambda: self.engine.remove_network(NETWORK_NAME))
         await self.overlay.apply(None)
 
