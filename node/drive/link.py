@@ -228,6 +228,7 @@ class Link:
 
     async def _shake_hands(self, tcp: trio.SocketStream) -> "trio.SSLStream[trio.SocketStream] | None":
         """Return the connection once TLS is up, None for one too many."""
+        _bound_silence(tcp)
         address = str(tcp.socket.getpeername()[0])
         if self._unknown[address] >= MAX_UNKNOWN_PER_ADDRESS or self._unknown.total() >= MAX_UNKNOWN:
             return None
