@@ -9,12 +9,19 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+def hold_signals() -> None:
+    """Keep signals back until the program that this process becomes calls `catch_signals`; the mask outlives exec."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
 
 
 def catch_signals() -> None:
     """End on SIGTERM with 0 and on SIGINT with 130, until something else is said."""
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
+    for number in ENDING:
+        signal.signal(number, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

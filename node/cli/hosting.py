@@ -17,6 +17,7 @@ import click
 
 from node.cli.errors import CliError
 from node.config import DATA_DIR, RUN_DIR, ConfigError, Folders, check_host_name
+from node.early import hold_signals
 
 if TYPE_CHECKING:
     from node.addresses import Chosen
@@ -261,4 +262,5 @@ def become_daemon(place: Place, welcome: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     argv = daemon_argv(place, welcome_fd)
+    hold_signals()
     os.execve(argv[0], argv, daemon_variables(dict(os.environ), sys.path))
