@@ -218,6 +218,7 @@ def _connect(parts: Parts) -> None:
 
     parts.upkeep.on_address = on_identity
     consensus.listen(on_state)
+    consensus.listen_group(parts.leading.wakeup.set)
     base.gossip.listen(on_member)
 
 

@@ -381,7 +381,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     id: str
     at: int
-    """Milliseconds since the epoch by the leader's clock; never smaller than an earlier entry's."""
+    """Milliseconds since the epoch by the leader's clock; applied as no smaller than an earlier entry's."""
     command: AnyCommand
 
 

@@ -289,6 +289,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tokens: dict[int, JoinToken] = {}
     sealed_ca_keys: dict[NodeId, bytes] = {}
     """The CA's private key, sealed to each voter's seal_key."""
+    removed_nodes: dict[NodeId, int] = {}
+    """Nodes whose hosts were removed, and when: kept for as long as a certificate of theirs could be in force."""
+    last_at: int = 0
+    """When the latest entry was taken: time never runs backwards from one entry to the next."""
     recent: dict[str, Result] = {}
     """Results of the latest proposals by their id, oldest first, so that a retried one is applied once."""
 

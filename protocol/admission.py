@@ -145,14 +145,14 @@ def check_identity(facts: Facts, hosts: Iterable[KnownHost]) -> Finding:
 
 
 def check_name(name: str, node_id: str, hosts: Iterable[KnownHost]) -> Finding:
-    """Fail for the name of a live host; warn for one that is down, since it may come back."""
+    """Fail for the name of a member: a live one has it, and one that is down may come back."""
     same = [host for host in hosts if host.name.lower() == name.lower() and host.node_id != node_id]
     if any(host.is_live for host in same):
         return Finding("name", "fail", f"a live host is called {name} already", "choose another with --name")
     if same:
         return Finding(
             "name",
-            "warn",
+            "fail",
             f"a host called {name} is a member and down",
             f"`node host rm {name}` if it will not come back, or choose another with --name",
         )

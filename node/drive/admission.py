@@ -169,19 +169,21 @@ class Admission:
         return certificate_to_der(self._sign(csr, node))
 
     def plan_seals(self, state: State) -> tuple[SealCaKey, ...]:
-        """On the leader: give each voter a copy of the CA key that it can open, and take back the others'."""
+        """Give each voter a copy of the CA key that it can open; the leader takes back the others'.
+
+        Every holder gives, since a new leader may have none yet.  Nothing is taken back before each voter has one.
+        """
         if self.identity.node not in state.sealed_ca_keys:
             return ()
         voters = set(self.consensus.raft.config.voters)
         hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
         missing = [node for node in sorted(voters - state.sealed_ca_keys.keys()) if node in hosts]
-        # The present leader keeps its copy even as the last voter standing: without one nobody could join.
-        spare = [node for node in sorted(state.sealed_ca_keys.keys() - voters) if node != self.identity.node]
-        seals: list[SealCaKey] = [SealCaKey(node=node, sealed=None) for node in spare]
         if missing:
             key = self._ca_key_pem(state)
-            seals += [SealCaKey(node=node, sealed=seal_ca_key(key, hosts[node].seal_key)) for node in missing]
-        return tuple(seals)
+            return tuple(SealCaKey(node=node, sealed=seal_ca_key(key, hosts[node].seal_key)) for node in missing)
+        if not self.consensus.is_leader or not voters <= state.sealed_ca_keys.keys():
+            return ()
+        return tuple(SealCaKey(node=node, sealed=None) for node in sorted(state.sealed_ca_keys.keys() - voters))
 
     async def _admit(self, request: JoinRequest) -> JoinReply | JoinRefused:
         state = self.consensus.state

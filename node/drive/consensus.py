@@ -7,24 +7,20 @@ other replica.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from random import Random
 
-import msgspec
 import trio
 
-from node.commands import AnyCommand, Proposal, decode_command, decode_proposal, encode_command
-from node.commands import encode_proposal as encode
+from node.commands import AnyCommand, Proposal, decode_proposal, encode_proposal
 from node.drive.consensus_ports import Applied, Offload, Storage
 from node.drive.consensus_ports import Transport as Transport
-from node.drive.link import Caller, LinkDownError, RequestFailedError
-from node.model import Change, Done, Refused, Result, State, host_of_node
-from node.ports import ConsensusView, MemberView, RefusedError, Unavailable
+from node.drive.link import Caller
+from node.drive.proposals import UNREADABLE, Proposals
+from node.model import Change, Done, State, host_of_node
+from node.ports import ConsensusView, MemberView, Unavailable
 from node.state import apply_proposal, decode_state, encode_state
 from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import Index, NodeId
-from protocol.messages import Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
-from protocol.messages import encode as encode_record
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
     MAX_ENTRY_BYTES,
@@ -52,34 +48,14 @@ from protocol.raft.vocabulary import (
 
 MAX_INBOX = 8192
 """Raft messages waiting for the core; more are dropped, as a lossy network would."""
-MAX_WAITING_PROPOSALS = 4096
+MAX_INBOX_BYTES = 64 * 1024 * 1024
+MAX_STEPS_WITHOUT_TIMER = 8
+"""A flood of messages must not hold off the clock for ever."""
 INPUTS_PER_STEP = 256
 APPLY_PER_STEP = 64
 SNAPSHOT_EVERY = 4096
 """Entries applied since the last snapshot after which a new one is made."""
-MAX_PROPOSED_BYTES = MAX_ENTRY_BYTES - 1024
-"""A command's size; the proposal around it, of which a log entry is made, takes some room too."""
-SUBMIT_TIMEOUT = 2.0
-"""How long one attempt to reach the leader may take before it is made again."""
-
 log = logging.getLogger("corral.consensus")
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A proposal of this node whose effect somebody waits for."""
-
-    done: trio.Event = field(default_factory=trio.Event)
-    result: Result | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Offered:
-    """A proposal that the leader's core is to take."""
-
-    submit: Submit
-    taken: trio.Event = field(default_factory=trio.Event)
-    refusal: ProtocolError | None = None
 
 
 class Consensus:
@@ -112,13 +88,22 @@ class Consensus:
         self._raft: Raft | None = None
         self._state: State | None = None
         self._changed = trio.Event()
-        self._leader_changed = trio.Event()
         self._wake = trio.Event()
         self._messages: list[tuple[NodeId, bytes]] = []
-        self._offered: list[_Offered] = []
+        self._message_bytes = 0
+        self._steps_without_timer = 0
         self._calls: list[Callable[[Raft, float], None]] = []
-        self._waiting: dict[str, _Waiting] = {}
+        self._proposals = Proposals(
+            me,
+            transport,
+            leader=lambda: self._raft.leader if self._raft else None,
+            state=lambda: self._state,
+            wake=lambda: self._wake.set(),
+            rng=rng,
+            retry_interval=self._timing.heartbeat_interval,
+        )
         self._listeners: list[Applied] = []
+        self._group_listeners: list[Callable[[], None]] = []
         self._applied = self._commit_on_disk = self._snapshot_index = Index(0)
         self._last_at = 0
         self._stale_since: int | None = None
@@ -185,7 +170,7 @@ class Consensus:
         return self._members()
 
     def may_speak(self, node: NodeId) -> bool:
-        """Whether a node that shows a certificate of this cluster is to be heard.
+        """Whether a node that shows a certificate of this cluster may take part in Raft.
 
         A member of the group is, even if the state has lost its host: it may have to hand over its vote.  Somebody
         unknown is while no leader is known here: it may have come, and come to lead, since this state was current.
@@ -193,14 +178,19 @@ class Consensus:
         state, raft = self._state, self._raft
         if state is None or raft is None or node in raft.config.members or node == raft.leader:
             return True
-        if host_of_node(state, node) is not None:
-            return True
-        was_removed = any(host.node == node for host in state.hosts.values())
-        return not was_removed and raft.leader is None
+        return self.is_host(node) or (node not in state.removed_nodes and raft.leader is None)
+
+    def is_host(self, node: NodeId) -> bool:
+        """Whether a node is a host of the cluster by this state: only those may ask anything."""
+        return self._state is not None and host_of_node(self._state, node) is not None
 
     def listen(self, listener: Applied) -> None:
         """Have `listener` called at each new state, in the order of application; it must not block."""
         self._listeners.append(listener)
+
+    def listen_group(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called when who leads or who belongs to the group has changed; it must not block."""
+        self._group_listeners.append(listener)
 
     async def wait_changed(self, since: State) -> State:
         while self.state is since:
@@ -213,14 +203,11 @@ class Consensus:
             await self._changed.wait()
         return self._state
 
-    async def wait_leader_change(self) -> None:
-        """Return when who leads may have changed."""
-        await self._leader_changed.wait()
-
     def deliver(self, sender: NodeId, payload: bytes) -> None:
         """Take a Raft message from the link."""
-        if len(self._messages) < MAX_INBOX:
+        if len(self._messages) < MAX_INBOX and self._message_bytes + len(payload) <= MAX_INBOX_BYTES:
             self._messages.append((sender, payload))
+            self._message_bytes += len(payload)
             self._wake.set()
 
     def peer_lost(self, node: NodeId) -> None:
@@ -254,74 +241,11 @@ class Consensus:
                 await self._obey(self._raft, self._raft.take_output(), nursery)
 
     async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
-        encoded = encode_command(command)
-        if len(encoded) > MAX_PROPOSED_BYTES:
-            raise RefusedError("MaxLengthExceeded", f"the change is {len(encoded)} bytes, more than a log entry holds")
-        if len(self._waiting) >= MAX_WAITING_PROPOSALS:
-            raise Unavailable(f"{MAX_WAITING_PROPOSALS} changes wait for the leader already; try again shortly")
-        proposal = f"{self._rng.getrandbits(128):032x}"
-        waiting = self._waiting[proposal] = _Waiting()
-        detail = "no leader is known"
-        try:
-            with trio.move_on_after(timeout):
-                while not waiting.done.is_set():
-                    detail = await self._attempt(Submit(proposal, encoded), waiting)
-        finally:
-            del self._waiting[proposal]
-        match waiting.result:
-            case Done() as done:
-                return done
-            case Refused() as refused:
-                raise RefusedError(refused.code, refused.message, refused.field)
-            case None:
-                raise Unavailable(f"the change was not confirmed within {timeout:g} s: {detail}; it may still happen")
+        return await self._proposals.submit(command, timeout=timeout)
 
     async def answer_submit(self, caller: Caller, payload: bytes) -> bytes:
-        """Handler of Kind.SUBMIT: take another node's proposal if this node leads."""
-        submit = decode_submit(payload)
-        try:
-            decode_command(submit.command)
-        except msgspec.MsgspecError as error:
-            raise DecodeError(
-                f"node {(caller.node or '')[:8]} sent a command this release cannot read: {error}"
-            ) from None
-        return encode_record(await self._offer_here(submit))
-
-    async def _attempt(self, submit: Submit, waiting: _Waiting) -> str:
-        """Offer the proposal once to whoever leads and wait for its effect, until it is time to offer it again."""
-        leader_changed = self._leader_changed
-        reply = await self._offer(submit)
-        with trio.move_on_after(SUBMIT_TIMEOUT if reply.accepted else self._timing.heartbeat_interval):
-            async with trio.open_nursery() as nursery:
-                for event in (waiting.done, leader_changed):
-                    nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
-        return reply.detail or "the leader took it, and a majority has not confirmed it"
-
-    async def _offer(self, submit: Submit) -> SubmitReply:
-        leader = self.raft.leader
-        if leader == self._me:
-            return await self._offer_here(submit)
-        if leader is None:
-            return SubmitReply(False, None, "no leader is known here; is a majority of the voters up?")
-        try:
-            reply = await self._transport.request(leader, Kind.SUBMIT, encode_record(submit), timeout=SUBMIT_TIMEOUT)
-            return decode_submit_reply(reply)
-        except (LinkDownError, RequestFailedError, DecodeError) as error:
-            return SubmitReply(False, None, f"the leader {leader[:8]} did not take it: {error}")
-
-    async def _offer_here(self, submit: Submit) -> SubmitReply:
-        if self._raft is None or not self.is_leader:
-            # Others may ask while we still read what is on disk.
-            return SubmitReply(False, self._raft.leader if self._raft else None, "this node does not lead")
-        if len(self._offered) >= MAX_WAITING_PROPOSALS:
-            return SubmitReply(False, self._me, "the leader has too many changes waiting")
-        offered = _Offered(submit)
-        self._offered.append(offered)
-        self._wake.set()
-        await offered.taken.wait()
-        if offered.refusal is None:
-            return SubmitReply(True, self._me)
-        return SubmitReply(False, self.raft.leader, str(offered.refusal))
+        """Handler of Kind.SUBMIT."""
+        return await self._proposals.answer(caller, payload)
 
     def _call(self, call: Callable[[Raft, float], None]) -> None:
         self._calls.append(call)
@@ -329,7 +253,7 @@ class Consensus:
 
     async def _wait_for_input(self) -> None:
         await trio.lowlevel.checkpoint()
-        if self._raft is not None and not (self._messages or self._offered or self._calls):
+        if self._raft is not None and not (self._messages or self._proposals.offered or self._calls):
             with trio.move_on_at(self._raft.wake_at):
                 await self._wake.wait()
         self._wake = trio.Event()
@@ -339,6 +263,7 @@ class Consensus:
         now = trio.current_time()
         batch, self._messages = self._messages[:INPUTS_PER_STEP], self._messages[INPUTS_PER_STEP:]
         for sender, payload in batch:
+            self._message_bytes -= len(payload)
             try:
                 message = decode_message(payload)
                 raft.handle_message(sender, message, now)
@@ -348,9 +273,11 @@ class Consensus:
         calls, self._calls = self._calls, []
         for call in calls:
             call(raft, now)
-        if self._offered:
+        if self._proposals.offered:
             self._propose(raft, now)
-        if not self._messages:
+        self._steps_without_timer += 1
+        if not self._messages or self._steps_without_timer >= MAX_STEPS_WITHOUT_TIMER:
+            self._steps_without_timer = 0
             raft.handle_timer(now)
 
     def _note_commit(self, raft: Raft, message: RaftMessage) -> None:
@@ -359,12 +286,11 @@ class Consensus:
             self._heard_commit = max(self._heard_commit, message.commit)
 
     def _propose(self, raft: Raft, now: float) -> None:
-        offered, self._offered = self._offered, []
+        offered = self._proposals.take_offered()
         self._last_at = max(self._last_at, self._now_ms())
         entries: list[bytes] = []
         for each in offered:
-            command = decode_command(each.submit.command)
-            entry = encode(Proposal(id=each.submit.proposal, at=self._last_at, command=command))
+            entry = encode_proposal(Proposal(id=each.proposal, at=self._last_at, command=each.command))
             if len(entry) > MAX_ENTRY_BYTES:
                 each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
             else:
@@ -400,12 +326,14 @@ class Consensus:
                 case LeaderChanged(leader, term):
                     log.info("term %d: %s leads", term, leader[:8] if leader else "nobody")
                     self._stale_since = None if leader else self._now_ms()
-                    self._leader_changed.set()
-                    self._leader_changed = trio.Event()
+                    self._proposals.note_leader()
                 case ConfigChanged(config, _, True):
                     log.info("the group has %d voters and %d learners", len(config.voters), len(config.learners))
                 case _:
                     pass
+        if output.events:
+            for listener in self._group_listeners:
+                listener()
         if not self._is_current and raft.leader is not None:
             heard_all = self._applied >= max(raft.commit_index, self._heard_commit)
             self._is_current = heard_all and raft.term_at(self._applied) == raft.term
@@ -420,11 +348,9 @@ class Consensus:
     async def _install(self, snapshot: Snapshot) -> None:
         state = await self._offload(decode_state, snapshot.state)
         self._applied = self._snapshot_index = snapshot.meta.index
+        self._last_at = max(self._last_at, state.last_at)
         self._replace(state, ())
-        for proposal, waiting in self._waiting.items():
-            if (result := state.recent.get(proposal)) is not None:
-                waiting.result = result
-                waiting.done.set()
+        self._proposals.note_installed(state)
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         for number, entry in enumerate(entries):
@@ -439,16 +365,14 @@ class Consensus:
     def _apply_one(self, entry: Entry) -> None:
         try:
             proposal = decode_proposal(entry.data)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self.skipped_entries += 1
             log.error("entry %d is skipped, this release cannot read it: %s", entry.index, error)
             return
         self._last_at = max(self._last_at, proposal.at)
         applied = apply_proposal(self._state, proposal)
         self._replace(applied.state, applied.changes)
-        if waiting := self._waiting.get(proposal.id):
-            waiting.result = applied.result
-            waiting.done.set()
+        self._proposals.note_applied(proposal.id, applied.result)
 
     def _replace(self, state: State | None, changes: Sequence[Change]) -> None:
         if state is None:
@@ -485,8 +409,3 @@ class Consensus:
 
 def _is_durable(output: Output) -> bool:
     return bool(output.hard or output.install or output.truncate_from is not None or output.compact_to or output.append)
-
-
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

@@ -24,6 +24,7 @@ SETTLE = 0.01
 """A burst of changes is planned for once, this many seconds after the first."""
 AT_LEAST_EVERY = 1.0
 RETRY_AFTER = 0.5
+SEAL_TIMEOUT = 2.0
 
 log = logging.getLogger("corral.leading")
 
@@ -59,6 +60,7 @@ class Leading:
                 await self._plan_once()
             else:
                 self._absent_since.clear()
+                await self._seal_for_the_leader()
             await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
 
     async def _plan_once(self) -> None:
@@ -81,6 +83,16 @@ class Leading:
             await trio.sleep(RETRY_AFTER)
         self.wakeup.set()
 
+    async def _seal_for_the_leader(self) -> None:
+        """A holder of the CA key that does not lead gives voters their copies: the leader may have none."""
+        if not (self._consensus.is_current and (seals := self._plan_seals(self._consensus.state))):
+            return
+        for seal in seals:
+            try:
+                await self._consensus.submit(seal, timeout=SEAL_TIMEOUT)
+            except (RefusedError, Unavailable) as error:
+                log.debug("a copy of the CA key is not placed yet: %s", error)
+
     def _note_absent(self, state: State, now: float) -> None:
         """A host that was admitted and never came is as good as dead: nothing may be placed on it."""
         known = self._consensus.members
@@ -93,7 +105,9 @@ class Leading:
             return
         hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
         caught_up = [node for node, status in raft.peers(now).items() if status.is_caught_up]
-        config = plan_members(raft.config, hosts.keys(), self._me, caught_up)
+        config = plan_members(
+            raft.config, hosts.keys(), self._me, caught_up=caught_up, key_holders=state.sealed_ca_keys.keys()
+        )
         if config is None:
             view = HostView(
                 me=self._me,

@@ -10,12 +10,17 @@ from protocol.raft.messages import Config, make_config
 
 
 def plan_members(
-    config: Config, hosts: Collection[NodeId], me: NodeId, caught_up: Collection[NodeId] = ()
+    config: Config,
+    hosts: Collection[NodeId],
+    me: NodeId,
+    *,
+    caught_up: Collection[NodeId] = (),
+    key_holders: Collection[NodeId] = (),
 ) -> Config | None:
     """Return the next configuration that brings the group nearer to `hosts`, or None when it is there.
 
-    `me` leads.  A leader that is no host any more goes last: once somebody else votes it takes itself out, and with
-    that it steps down (4.2.2).
+    `me` leads.  A leader that is no host any more goes last: once another voter holds the CA key it takes itself out,
+    and with that it steps down (4.2.2).
     """
     missing = sorted(set(hosts) - set(config.members))
     if missing:
@@ -30,7 +35,7 @@ def plan_members(
     if me in hosts:
         return None
     if len(config.voters) > 1:
-        return _without(config, me)
+        return _without(config, me) if set(config.voters) & set(key_holders) - {me} else None
     heirs = sorted(set(config.learners) & set(caught_up))
     if not heirs:
         return None

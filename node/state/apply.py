@@ -129,7 +129,9 @@ def apply_proposal(state: State | None, proposal: Proposal) -> Applied[State | N
     """Apply a log entry once, however often its proposal comes."""
     if state is not None and proposal.id in state.recent:
         return _remembered(state, proposal)
-    applied = apply(state, proposal.command, at=proposal.at)
+    # A new leader's clock may be behind that of the one before it.
+    at = max(proposal.at, state.last_at) if state is not None else proposal.at
+    applied = apply(state, proposal.command, at=at)
     if applied.state is None:
         return applied
     recent = dict(applied.state.recent)
@@ -139,7 +141,10 @@ def apply_proposal(state: State | None, proposal: Proposal) -> Applied[State | N
     for oldest in list(recent)[: max(0, len(recent) - MAX_RECENT)]:
         del recent[oldest]
     return Applied(
-        msgspec.structs.replace(applied.state, recent=recent), applied.result, applied.results, applied.changes
+        msgspec.structs.replace(applied.state, recent=recent, last_at=at),
+        applied.result,
+        applied.results,
+        applied.changes,
     )
 
 

@@ -1,5 +1,7 @@
 """What commands mean for hosts: admission with a subnet of their own, reports, verdicts, removal."""
 
+from ipaddress import ip_address
+
 import msgspec
 
 from node.commands import AdmitHost, MarkHostDown, MarkHostUp, RemoveHost, ReportHost, SetHostState, UpdateHost
@@ -9,6 +11,10 @@ from node.state.environments import live_environment
 from node.state.rules import check_host_name
 from node.state.txn import Refusal, Txn
 from protocol.ids import NodeId
+
+REMEMBER_REMOVED_MS = 92 * 24 * 3600 * 1000
+"""Longer than a node's certificate is in force."""
+KEY_BYTES = 32
 
 
 def live_host(txn: Txn, host_id: int) -> Host:
@@ -44,6 +50,10 @@ def admit_host(txn: Txn, command: AdmitHost) -> Done:
         message = f"{old.name} is a host of another environment: have it leave first with `node leave`"
         raise Refusal("Conflict", message)
     _check_unique_name(txn, command.name, besides=old.id if old is not None else 0)
+    _check_place(command)
+    for key, field in ((command.overlay_key, "overlayKey"), (command.seal_key, "sealKey")):
+        if len(key) not in (0, KEY_BYTES):
+            raise Refusal("InvalidFormat", f"a key has {KEY_BYTES} bytes, this one {len(key)}", field)
     subnet = old.subnet if old is not None else _free_subnet(txn)
     row = Host(
         id=old.id if old is not None else txn.next_id("hosts"),
@@ -79,8 +89,21 @@ def _free_subnet(txn: Txn) -> str:
     return subnet
 
 
+def _check_place(command: AdmitHost | ReportHost) -> None:
+    """Every other host will dial what is said here."""
+    try:
+        if command.address:
+            ip_address(command.address)
+    except ValueError:
+        raise Refusal("InvalidFormat", f"{(command.address or '')[:60]!r} is no IP address", "address") from None
+    for port in (command.peer_port, command.api_port, command.overlay_port):
+        if port is not None and not 1 <= port <= 65535:
+            raise Refusal("InvalidFormat", f"{port} is no port: expected 1 to 65535", "port")
+
+
 def report_host(txn: Txn, command: ReportHost) -> Done:
     row = host_by_node(txn, command.node)
+    _check_place(command)
     said = {
         field: value
         for field in ("address", "peer_port", "api_port", "overlay_port", "facts")
@@ -121,8 +144,9 @@ def remove_host(txn: Txn, command: RemoveHost) -> Done:
                     container, desired="removed", removed=txn.at, message=f"its host {row.name} was removed"
                 )
             )
-    txn.set_sealed(row.node, None)
+    # Its copy of the CA key stays until others hold one: it may be the only one there is.
     txn.put(msgspec.structs.replace(row, state="removed", removed=txn.at, up=False))
+    txn.note_removed_node(row.node, REMEMBER_REMOVED_MS)
     return Done("host", row.id)
 
 

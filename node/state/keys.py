@@ -54,5 +54,7 @@ def seal_ca_key(txn: Txn, command: SealCaKey) -> Done:
         host.node == command.node and host.removed is None for host in txn.hosts.values()
     ):
         raise Refusal("InvalidReference", f"node {command.node} is no member of the cluster", "node")
+    if command.sealed is None and not txn.sealed.keys() - {command.node}:
+        raise Refusal("Conflict", "this is the last copy of the CA key; seal one to another host first", "node")
     txn.set_sealed(command.node, command.sealed)
     return Done("cluster", 0)

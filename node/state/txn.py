@@ -61,6 +61,7 @@ class Txn:
         self._next_ids: dict[str, int] | None = None
         self._cluster: Cluster | None = None
         self._sealed: dict[NodeId, bytes] | None = None
+        self._removed_nodes: dict[NodeId, int] | None = None
         self._taken: Taken | None = None
         self._changes: dict[Change, None] = {}
 
@@ -153,6 +154,15 @@ class Txn:
         else:
             self._sealed[node] = sealed
 
+    @property
+    def sealed(self) -> Mapping[NodeId, bytes]:
+        return self._base.sealed_ca_keys if self._sealed is None else self._sealed
+
+    def note_removed_node(self, node: NodeId, for_ms: int) -> None:
+        """Remember a node that is no host any more, and forget those removed longer ago than `for_ms`."""
+        known = self._base.removed_nodes if self._removed_nodes is None else self._removed_nodes
+        self._removed_nodes = {each: at for each, at in known.items() if self.at - at < for_ms} | {node: self.at}
+
     def finish(self) -> State:
         """Return the state with all writes, or the very same one if there were none."""
         parts: dict[str, Any] = {table: rows for table, rows in self._tables.items() if self._touched(table)}
@@ -162,6 +172,8 @@ class Txn:
             parts["cluster"] = self._cluster
         if self._sealed is not None and self._sealed != self._base.sealed_ca_keys:
             parts["sealed_ca_keys"] = self._sealed
+        if self._removed_nodes is not None:
+            parts["removed_nodes"] = self._removed_nodes
         return msgspec.structs.replace(self._base, **parts) if parts else self._base
 
     def _touched(self, table: Table) -> bool:

@@ -131,10 +131,10 @@ def test_clock_is_bearable_warned_of_or_refused_by_how_far_it_is_off(skew: float
     assert admission.check_clock(NOW + skew, NOW).level == level
 
 
-def test_name_of_a_host_that_is_down_is_warned_of() -> None:
+def test_name_of_a_host_that_is_down_is_refused_with_the_way_out() -> None:
     hosts = (admission.KnownHost("h2", "2" * 32, is_live=False),)
     finding = admission.check_name("h2", "0" * 32, hosts)
-    assert finding.level == "warn"
+    assert finding.level == "fail"
     assert "node host rm h2" in finding.try_
 
 

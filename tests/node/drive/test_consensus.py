@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from node.commands import CreateStack, RemoveHost, encode_command
-from node.drive.consensus import MAX_PROPOSED_BYTES
 from node.drive.link import Caller
+from node.drive.proposals import MAX_PROPOSED_BYTES
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
 from node.ports import RefusedError, Unavailable
 from node.state import encode_state

@@ -24,7 +24,12 @@ def test_removed_voters_go_one_by_one() -> None:
 
 
 def test_leader_that_is_no_host_any_more_goes_once_another_votes() -> None:
-    assert plan_members(make_config([A, B, C]), {B, C}, A) == make_config([B, C])
+    config = make_config([A, B, C])
+    assert plan_members(config, {B, C}, A, key_holders=[A, C]) == make_config([B, C])
+
+
+def test_leader_that_goes_waits_until_another_voter_holds_the_ca_key() -> None:
+    assert plan_members(make_config([A, B], [C]), {B, C}, A, key_holders=[A, C]) is None
 
 
 def test_last_voter_hands_its_vote_on_before_it_goes() -> None:
@@ -42,7 +47,7 @@ def test_group_settles_on_the_hosts(voters: set[NodeId], learners: set[NodeId], 
     me = min(voters)
     config: Config = make_config(sorted(voters), sorted(learners - voters))
     for _ in range(20):
-        if (following := plan_members(config, hosts, me, caught_up=config.learners)) is None:
+        if (following := plan_members(config, hosts, me, caught_up=config.learners, key_holders=NODES)) is None:
             break
         assert len(set(config.voters) ^ set(following.voters)) <= 1
         config = following

@@ -1,6 +1,7 @@
 """Rules of `apply` as a whole: refusals change nothing, batches, retried proposals, the first command."""
 
 import msgspec
+import pytest
 
 from node.commands import (
     Batch,
@@ -11,12 +12,13 @@ from node.commands import (
     InitCluster,
     Proposal,
     RemoveStack,
+    SealCaKey,
     SingleCommand,
 )
 from node.model import Change, Done, Refused
 from node.state import MAX_RECENT, apply, apply_proposal
 from node.state.apply import HANDLERS
-from tests.fakes.states import CLUSTER_ID, admit, done, found, grown, with_stack
+from tests.fakes.states import CLUSTER_ID, admit, done, found, grown, node_id, with_stack
 
 
 def stack(name: str, environment_id: int = 5) -> CreateStack:
@@ -125,3 +127,26 @@ def test_keys_and_tokens_never_share_an_id_since_clients_see_one_prefix() -> Non
     state = done(state, CreateApiKey(uuid="k1", environment_id=5, public="K1", secret_hash=b"x"))
     state = done(state, CreateToken(uuid="t2", environment_id=5, token_id="b", secret_hash=b"x"))
     assert (sorted(state.tokens), sorted(state.api_keys)) == ([1, 3], [2])
+
+
+def test_time_never_runs_backwards_from_one_entry_to_the_next() -> None:
+    state = found()
+    ahead = apply_proposal(state, Proposal(id="a", at=9_000, command=stack("one"))).state
+    behind = apply_proposal(ahead, Proposal(id="b", at=2_000, command=stack("two"))).state
+    assert behind is not None
+    assert [row.created for row in behind.stacks.values()] == [9_000, 9_000]
+
+
+def test_last_copy_of_the_ca_key_is_never_dropped() -> None:
+    state = done(grown(2), SealCaKey(node=node_id(1), sealed=b"x"))
+    assert isinstance(apply(state, SealCaKey(node=node_id(1), sealed=None), at=1).result, Refused)
+    state = done(state, SealCaKey(node=node_id(2), sealed=b"y"))
+    assert done(state, SealCaKey(node=node_id(1), sealed=None)).sealed_ca_keys == {node_id(2): b"y"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"address": "a..b"}, {"peer_port": 0}, {"overlay_key": b"short"}, {"seal_key": b"x" * 33}]
+)
+def test_host_that_others_could_not_reach_is_not_admitted(change: dict[str, object]) -> None:
+    command = msgspec.structs.replace(admit(1), **change)
+    assert isinstance(apply(found(), command, at=1).result, Refused)

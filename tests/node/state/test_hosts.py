@@ -87,12 +87,13 @@ def test_report_of_a_stranger_is_refused() -> None:
     assert refusal(grown(1), ReportHost(node=node_id(9), address="192.0.2.7")).code == "Not Found"
 
 
-def test_removed_host_takes_its_containers_and_its_ca_key_copy_along() -> None:
+def test_removed_host_takes_its_containers_along_and_leaves_its_ca_key_copy_to_the_planner() -> None:
     state = carried_out(filled(hosts=2, scale=2))
     state = done(state, SealCaKey(node=node_id(1), sealed=b"x"))
     state = done(state, RemoveHost(id=1))
     assert [row.removed for row in state.containers.values()] == [1000, None]
-    assert state.sealed_ca_keys == {}
+    assert state.sealed_ca_keys == {node_id(1): b"x"}
+    assert state.removed_nodes == {node_id(1): 1000}
     assert refusal(state, SetHostState(id=1, state="active")).code == "Not Found"
 
 
