@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PORT = click.IntRange(1, 65535)
+FOLDER = click.Path(path_type=Path, readable=False)
+"""Whether it can be read is for the check to say, with what to do about it."""
 MAX_WELCOME = 60_000
 """Less than a pipe holds, so that it is written before anybody reads."""
 
@@ -76,7 +78,7 @@ def host_options() -> Callable[[F], F]:
         click.option("--peer-port", type=PORT, help="TCP and UDP port for the other hosts: 8090."),
         click.option("--overlay-port", type=PORT, help="UDP port of the overlay: 51820, or 4789 for vxlan."),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of this host."),
-        click.option("--data-dir", type=click.Path(path_type=Path), default=DATA_DIR, show_default=True),
+        click.option("--data-dir", type=FOLDER, default=DATA_DIR, show_default=True),
         click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR, show_default=True),
         click.option("--engine", type=click.Choice(["docker", "memory"]), default="docker", show_default=True),
         click.option("--bind", metavar="ADDRESS", help="Listen on this address only."),
