@@ -78,7 +78,7 @@ def _search(pattern: str, text: str, what: str) -> str:
 def start_first_host(stage: Stage) -> None:
     """`node start` on h1."""
     said = stage.launch("h1", "node start")
-    stage.expect("it says where the API and UI are", re.search(r"API and UI +http://\S+:\d+", said))
+    stage.expect("it says where the API and UI are", re.search(r"API( and UI)? +http://\S+:\d+", said))
     access = _search(r"Access key +(\S+)", said, "an access key to sign in with")
     secret = _search(r"Secret key +(\S+)", said, "its secret key")
     stage.notes["key"] = f"{access}:{secret}"
@@ -234,7 +234,7 @@ def look_up_service(stage: Stage) -> None:
     both = {address_of(stage, NGINX_1), address_of(stage, NGINX_2)}
     name = "nginx-alpine-service.nginx-app-stack"
     if stage.world.has_kernel:
-        said = stage.run(place_of(stage, REDIS), f"docker exec r-{REDIS} nslookup nginx-alpine-service")
+        said = stage.run(place_of(stage, REDIS), f"docker exec r-{REDIS} nslookup {name}")
         stage.expect("both addresses", set(re.findall(r"Address: (\S+)", said)) == both)
         return
     for host in ("h1", "h2"):

@@ -3,7 +3,6 @@
 Every call looks anew; nothing is remembered of what the cluster should be.
 """
 
-import os
 import signal
 import subprocess
 import time
@@ -169,6 +168,6 @@ class Cluster:
 
 def check_program(lab: Lab, host: str) -> None:
     """Refuse to go on where `node` on a host is another program of that name."""
-    found = lab.exec(host, ["node", "version", "--help"], check=False)
-    if "program" not in found.stdout and "Usage: node" not in found.stdout:
-        raise LabError(f"`node` on {host} is not Corral's: . scripts/_venv installs it into {os.curdir}/.venv/bin")
+    said = lab.exec(host, ["node", "version", "--url", "http://127.0.0.1:9"], check=False).stdout
+    if not said.startswith("client"):
+        raise LabError("`node` on the hosts is not Corral's: `. scripts/_venv` installs it into .venv/bin")
