@@ -258,9 +258,11 @@ class LightCluster:
         for node in self.nodes:
             if node.is_running():
                 self.kill(node)
-            for pid in _servers(node.run / "dns.sock"):
+        for _ in range(2):  # A daemon that ends while it starts its server leaves one that is on its way.
+            for pid in _servers([node.run / "dns.sock" for node in self.nodes]):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            time.sleep(0.2)
 
 
 def run_node(*words: str, timeout: float = 60.0, variables: dict[str, str] | None = None) -> Ran:
@@ -295,13 +297,14 @@ def running(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
         process.communicate()
 
 
-def _servers(control: Path) -> list[int]:
-    """Return the processes that serve names for the daemon whose control socket this is."""
+def _servers(controls: Sequence[Path]) -> list[int]:
+    """Return the processes that serve names for the daemons whose control sockets these are."""
+    wanted = {str(control).encode() for control in controls}
     found = []
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
             with suppress(OSError):
-                if str(control).encode() in (each / "cmdline").read_bytes().split(b"\0"):
+                if wanted & set((each / "cmdline").read_bytes().split(b"\0")):
                     found.append(int(each.name))
     return found
 
