@@ -25,6 +25,7 @@ from node.drive.leading import Leading
 from node.drive.link import Link
 from node.drive.names import DNS_ADDRESS, Names
 from node.drive.overlaying import Overlaying
+from node.drive.reach import Reach
 from node.drive.upkeep import Upkeep
 from node.drive.wakeup import Wakeup
 from node.engine.dockerd import DockerEngine
@@ -181,7 +182,8 @@ def _connect(parts: Parts) -> None:
     link, consensus = base.link, base.consensus
     link.connect(
         resolve=_resolver(base.gossip, consensus),
-        is_member=consensus.may_speak,
+        may_speak=consensus.may_speak,
+        is_host=consensus.is_host,
         on_message=consensus.deliver,
         on_lost=consensus.peer_lost,
         handlers={
@@ -198,6 +200,7 @@ def _connect(parts: Parts) -> None:
         tables = {change.table for change in changes}
         parts.leading.wakeup.set()
         if not changes or "hosts" in tables:
+            link.drop_removed()
             if parts.overlaying:
                 parts.overlaying.wakeup.set()
             parts.upkeep.wakeup.set()
@@ -218,7 +221,12 @@ def _connect(parts: Parts) -> None:
 
     parts.upkeep.on_address = on_identity
     consensus.listen(on_state)
-    consensus.listen_group(parts.leading.wakeup.set)
+
+    def on_group() -> None:
+        link.drop_removed()
+        parts.leading.wakeup.set()
+
+    consensus.listen_group(on_group)
     base.gossip.listen(on_member)
 
 
@@ -296,6 +304,8 @@ def _make_names(identity: Identity, base: Base, folder: DataFolder, options: Opt
         now_ms=now_ms,
         wakeup=Wakeup(),
         also_allow=() if options.has_overlay else ("127.0.0.0/8",),
+        # The containers of the engine in memory end with their daemon.
+        sift=Reach(_resolver(base.gossip, base.consensus)).sift if options.has_overlay else None,
     )
 
 

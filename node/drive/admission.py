@@ -124,9 +124,11 @@ class Admission:
             return encode_join(JoinRefused("busy", "too many hosts are joining just now", "try again in a minute"))
         async with self.limit:
             findings = check_facts(request.facts, self._facts(), self.now())
-            report = await probe_pair(self.identity.name, target_of(request.facts), key)
+            if not any(each.check == "address" and not each.ok for each in findings):
+                # The address is one that can be dialled.
+                findings += (await probe_pair(self.identity.name, target_of(request.facts), key)).findings
         log.info("pre-flight of %s at %s", request.facts.name, caller.address)
-        return encode_join(PreflightReply(self.identity.name, (*findings, *report.findings), self.overlay_port))
+        return encode_join(PreflightReply(self.identity.name, findings, self.overlay_port))
 
     async def answer_join(self, caller: Caller, payload: bytes) -> bytes:
         """Pass a stranger's request to the leader, who admits it."""

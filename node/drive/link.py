@@ -6,7 +6,6 @@ a peer that is not connected are dropped: the cores above resend.
 """
 
 import logging
-import math
 import socket
 import ssl
 from collections import Counter
@@ -17,11 +16,13 @@ from dataclasses import dataclass, field
 import trio
 
 from node.drive.credentials import Credentials, server_name
+from node.ports import Unavailable
 from protocol.errors import ProtocolError
 from protocol.ids import NodeId
+from protocol.join import MAX_JOIN_BYTES
 from protocol.messages import OPEN_TO_STRANGERS, Kind
 from protocol.pki import node_id_of
-from protocol.wire import Frame, FrameReader, encode_frame
+from protocol.wire import ENVELOPE_BYTES, Frame, FrameReader, encode_frame
 
 HANDSHAKE_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -34,6 +35,8 @@ MAX_CONNECTIONS = 4096
 MAX_UNKNOWN, MAX_UNKNOWN_PER_ADDRESS = 1024, 256
 """Connections that have not said yet who they are: one costs 40 KB, and one address may not take all places."""
 MAX_STRANGERS = 64
+MAX_STRANGERS_PER_ADDRESS = 8
+MAX_STRANGER_FRAME_BYTES = MAX_JOIN_BYTES + ENVELOPE_BYTES
 STRANGER_TIMEOUT = 60.0
 """How long one without a certificate may stay connected: long enough for a whole join."""
 OUTBOX_FRAMES = 1024
@@ -92,20 +95,23 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._connections = 0
         self._unknown = Counter[str]()
-        self._strangers = 0
+        self._strangers = Counter[str]()
+        self._incoming: dict[NodeId, set[trio.CancelScope]] = {}
 
     def connect(
         self,
         *,
         resolve: Resolve,
-        is_member: Callable[[NodeId], bool],
+        may_speak: Callable[[NodeId], bool],
+        is_host: Callable[[NodeId], bool],
         on_message: Callable[[NodeId, bytes], None],
         on_lost: Callable[[NodeId], None],
         handlers: Mapping[Kind, Handler],
     ) -> None:
-        """Say who is told of messages and losses and who answers requests; once, before `run`."""
+        """Say who may send messages, who may ask, who is told and who answers; once, before `run`."""
         self._resolve = resolve
-        self._is_member = is_member
+        self._may_speak = may_speak
+        self._is_host = is_host
         self._on_message = on_message
         self._on_lost = on_lost
         self._handlers = {int(kind): handler for kind, handler in handlers.items()}
@@ -149,10 +155,14 @@ class Link:
         if peer := self._peers.get(node):
             peer.kick.set()
 
-    def forget(self, node: NodeId) -> None:
-        """Drop the connection to a node that is no longer a member."""
-        if peer := self._peers.pop(node, None):
-            peer.scope.cancel()
+    def drop_removed(self) -> None:
+        """End the connections, both ways, of nodes that may not speak any more."""
+        for node in [node for node in self._peers if not self._may_speak(node)]:
+            self._peers.pop(node).scope.cancel()
+        for node, scopes in self._incoming.items():
+            if not self._may_speak(node):
+                for scope in scopes:
+                    scope.cancel()
 
     def _peer(self, node: NodeId) -> _Peer:
         peer = self._peers.get(node)
@@ -190,7 +200,7 @@ class Link:
                 stream = trio.SSLStream(tcp, self._credentials.client, server_hostname=server_name(node))
                 await stream.do_handshake()
                 return stream
-            except NETWORK_ERRORS as error:
+            except (ValueError, *NETWORK_ERRORS) as error:  # ValueError: no address at all.
                 log.debug("cannot reach %s at %s:%s: %s", node[:8], *where, error)
         if tcp is not None:
             await trio.aclose_forcefully(tcp)
@@ -246,54 +256,76 @@ class Link:
                 del self._unknown[address]
 
     async def _serve_caller(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
-        if caller.node is not None:
-            if not self._is_member(caller.node):
-                log.warning("refused node %s at %s: it is no member", caller.node[:8], caller.address)
-                return
+        if caller.node is None:
+            await self._serve_stranger(caller, stream)
+            return
+        if not self._may_speak(caller.node):
+            log.warning("refused node %s at %s: it is no member", caller.node[:8], caller.address)
+            return
+        scopes = self._incoming.setdefault(caller.node, set())
+        with trio.CancelScope() as scope:
+            scopes.add(scope)
             try:
-                await self._read_requests(caller, stream, math.inf)
+                await self._read_requests(caller, stream, FrameReader())
             finally:
+                scopes.discard(scope)
+                if not scopes:
+                    self._incoming.pop(caller.node, None)
                 self._on_lost(caller.node)
-            return
-        if self._strangers >= MAX_STRANGERS:
-            return
-        self._strangers += 1
-        try:
-            await self._read_requests(caller, stream, STRANGER_TIMEOUT)
-        finally:
-            self._strangers -= 1
 
-    async def _read_requests(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]", seconds: float) -> None:
+    async def _serve_stranger(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        if self._strangers.total() >= MAX_STRANGERS or self._strangers[caller.address] >= MAX_STRANGERS_PER_ADDRESS:
+            return
+        self._strangers[caller.address] += 1
+        try:
+            with trio.move_on_after(STRANGER_TIMEOUT):
+                await self._read_requests(caller, stream, FrameReader(MAX_STRANGER_FRAME_BYTES))
+        finally:
+            self._strangers[caller.address] -= 1
+            if not self._strangers[caller.address]:
+                del self._strangers[caller.address]
+
+    async def _read_requests(
+        self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]", reader: FrameReader
+    ) -> None:
         replies, outbox = trio.open_memory_channel[bytes](REQUESTS_AT_ONCE)
         limit = trio.Semaphore(REQUESTS_AT_ONCE)
-        with trio.move_on_after(seconds):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_write_all, stream, outbox, nursery.cancel_scope)
-                reader = FrameReader()
-                while data := await stream.receive_some(READ_BYTES):
-                    for frame in reader.feed(bytes(data)):
-                        if frame.kind == Kind.RAFT and caller.node is not None:
-                            self._on_message(caller.node, frame.payload)
-                            continue
-                        await limit.acquire()
-                        nursery.start_soon(self._answer, caller, frame, replies, limit)
-                nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write_all, stream, outbox, nursery.cancel_scope)
+            while data := await stream.receive_some(READ_BYTES):
+                for frame in reader.feed(bytes(data)):
+                    if frame.kind == Kind.RAFT and caller.node is not None:
+                        self._on_message(caller.node, frame.payload)
+                        continue
+                    await limit.acquire()
+                    nursery.start_soon(self._answer, caller, frame, replies, limit)
+            nursery.cancel_scope.cancel()
 
     async def _answer(
         self, caller: Caller, frame: Frame, replies: trio.MemorySendChannel[bytes], limit: trio.Semaphore
     ) -> None:
-        kind, payload = Kind.REPLY, b""
+        """Answer one request.  The place is free again once the reply is on its way: a slow reader asks no more."""
         try:
-            handler = self._handlers.get(frame.kind)
-            if handler is None or (caller.node is None and frame.kind not in OPEN_TO_STRANGERS):
-                raise PermissionError(f"requests of kind {frame.kind} are not answered here")
-            payload = await handler(caller, frame.payload)
-        except (ProtocolError, PermissionError, LinkDownError, RequestFailedError) as error:
-            kind, payload = Kind.FAILED, str(error).encode()
+            kind, payload = await self._reply_to(caller, frame)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await replies.send(encode_frame(Frame(kind, frame.number, payload)))
         finally:
             limit.release()
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await replies.send(encode_frame(Frame(kind, frame.number, payload)))
+
+    async def _reply_to(self, caller: Caller, frame: Frame) -> tuple[Kind, bytes]:
+        handler = self._handlers.get(frame.kind)
+        if handler is None or (caller.node is None and frame.kind not in OPEN_TO_STRANGERS):
+            return Kind.FAILED, f"requests of kind {frame.kind} are not answered here".encode()
+        if caller.node is not None and not self._is_host(caller.node):
+            return Kind.FAILED, b"this node does not know the asker as a host of the cluster"
+        try:
+            return Kind.REPLY, await handler(caller, frame.payload)
+        except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:
+            return Kind.FAILED, str(error).encode()
+        except Exception:
+            # Whatever one request brings about, the node goes on: others must not be able to end it.
+            log.exception("a request of kind %d from %s failed", frame.kind, caller.address)
+            return Kind.FAILED, b"the request failed; see this node's log"
 
 
 def _bound_silence(tcp: trio.SocketStream) -> None:

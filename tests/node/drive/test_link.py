@@ -31,6 +31,7 @@ class Node:
     messages: list[tuple[NodeId, bytes]] = field(default_factory=list)
     lost: list[NodeId] = field(default_factory=list)
     members: set[NodeId] = field(default_factory=lambda: {A, B})
+    hosts: set[NodeId] = field(default_factory=lambda: {A, B})
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -40,6 +41,10 @@ async def echo(caller: Caller, payload: bytes) -> bytes:
 
 async def refuse(caller: Caller, payload: bytes) -> bytes:
     raise DecodeError("not like this")
+
+
+async def fall(caller: Caller, payload: bytes) -> bytes:
+    raise KeyError("a defect")
 
 
 async def hang(caller: Caller, payload: bytes) -> bytes:
@@ -65,10 +70,11 @@ async def start(node: Node, nodes: dict[NodeId, Node], nursery: trio.Nursery) ->
     node.port = listeners[0].socket.getsockname()[1]
     node.link.connect(
         resolve=lambda wanted: ("127.0.0.1", nodes[wanted].port) if wanted in nodes else None,
-        is_member=lambda caller: caller in node.members,
+        may_speak=lambda caller: caller in node.members,
+        is_host=lambda caller: caller in node.hosts,
         on_message=lambda sender, payload: node.messages.append((sender, payload)),
         on_lost=node.lost.append,
-        handlers={Kind.SUBMIT: echo, Kind.JOIN: echo, Kind.RENEW: refuse, Kind.PROBE: hang},
+        handlers={Kind.SUBMIT: echo, Kind.JOIN: echo, Kind.RENEW: refuse, Kind.PROBE: hang, Kind.ADMIT: fall},
     )
 
     async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -191,3 +197,43 @@ async def test_link_reconnects_to_a_peer_that_comes_back(tmp_path: Path) -> None
                 except LinkDownError:
                     await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
+
+
+async def test_defect_in_a_handler_costs_one_request(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, _):
+        with pytest.raises(RequestFailedError, match="see this node's log"):
+            await a.link.request(B, Kind.ADMIT, b"", timeout=PATIENCE)
+        assert await a.link.request(B, Kind.SUBMIT, b"", timeout=PATIENCE)
+
+
+async def test_member_of_the_group_that_is_no_host_may_speak_and_not_ask(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        b.hosts.clear()
+        with pytest.raises(RequestFailedError, match="does not know the asker"):
+            await a.link.request(B, Kind.SUBMIT, b"", timeout=PATIENCE)
+        a.link.send(B, b"raft")
+        await until(lambda: bool(b.messages))
+
+
+async def test_open_connection_ends_when_its_node_is_removed(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        await a.link.request(B, Kind.SUBMIT, b"", timeout=PATIENCE)
+        b.members.clear()
+        b.link.drop_removed()
+        await until(lambda: B in a.lost)
+        with pytest.raises(LinkDownError):
+            await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+
+
+async def test_stranger_that_reads_no_replies_is_not_served_without_end(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (_, b):
+        tcp = await trio.open_tcp_stream("127.0.0.1", b.port)
+        async with trio.SSLStream(tcp, stranger_context(ca_pem())) as stream:
+            frames = encode_frame(Frame(Kind.SUBMIT, 1, b"")) * 2000
+            with trio.move_on_after(2.0) as patience:
+                while True:
+                    await stream.send_all(frames)
+            assert patience.cancelled_caught, "it took everything that was sent"
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            assert tasks < 300
+            await trio.aclose_forcefully(stream)
