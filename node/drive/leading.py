@@ -5,7 +5,7 @@ want, and sleeps.  On a follower it sleeps.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
 import trio
@@ -18,6 +18,7 @@ from node.plan.everything import Picture, plan
 from node.plan.members import plan_members
 from node.ports import RefusedError, Unavailable
 from protocol.ids import NodeId
+from protocol.raft.messages import Config
 from protocol.raft.voters import HostView, plan_voters
 
 SETTLE = 0.01
@@ -25,6 +26,8 @@ SETTLE = 0.01
 AT_LEAST_EVERY = 1.0
 RETRY_AFTER = 0.5
 SEAL_TIMEOUT = 2.0
+FAREWELL = 1.0
+"""Once out of the group a node hears nothing more, not even that it was removed."""
 
 log = logging.getLogger("corral.leading")
 
@@ -50,6 +53,7 @@ class Leading:
         self._rng = rng
         self._absent_since: dict[NodeId, float] = {}
         """Hosts that gossip has never heard of, and since when this leader misses them."""
+        self._gone_since: dict[NodeId, float] = {}
         self.wakeup = Wakeup()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -83,6 +87,12 @@ class Leading:
             await trio.sleep(RETRY_AFTER)
         self.wakeup.set()
 
+    def _lately_removed(self, config: Config, hosts: Collection[NodeId], now: float) -> set[NodeId]:
+        """Members whose host has just gone: they stay in the group until they have heard of it themselves."""
+        gone = [node for node in config.members if node not in hosts and node != self._me]
+        self._gone_since = {node: self._gone_since.get(node, now) for node in gone}
+        return {node for node, since in self._gone_since.items() if now - since < FAREWELL}
+
     async def _seal_for_the_leader(self) -> None:
         """A holder of the CA key that does not lead gives voters their copies: the leader may have none."""
         if not (self._consensus.is_current and (seals := self._plan_seals(self._consensus.state))):
@@ -105,9 +115,9 @@ class Leading:
             return
         hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
         caught_up = [node for node, status in raft.peers(now).items() if status.is_caught_up]
-        config = plan_members(
-            raft.config, hosts.keys(), self._me, caught_up=caught_up, key_holders=state.sealed_ca_keys.keys()
-        )
+        wanted = hosts.keys() | self._lately_removed(raft.config, hosts.keys(), now)
+        holders = state.sealed_ca_keys.keys()
+        config = plan_members(raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders)
         if config is None:
             view = HostView(
                 me=self._me,

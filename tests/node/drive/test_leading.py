@@ -4,6 +4,7 @@ from random import Random
 
 from node.drive.leading import Leading
 from protocol.ids import NodeId
+from protocol.raft.messages import make_config
 from tests.fakes.states import grown
 
 
@@ -43,3 +44,12 @@ def test_host_that_comes_after_all_is_missed_no_longer() -> None:
     members.members[nodes[1]] = None
     loop._note_absent(state, 11.0)
     assert loop._absent_since == {}
+
+
+def test_removed_host_stays_in_the_group_until_it_has_heard_of_it() -> None:
+    nodes = [host.node for host in grown(3).hosts.values()]
+    loop = leading(Members())
+    config = make_config(sorted(nodes))
+    assert loop._lately_removed(config, nodes[:2], 10.0) == {nodes[2]}
+    assert loop._lately_removed(config, nodes[:2], 10.5) == {nodes[2]}
+    assert loop._lately_removed(config, nodes[:2], 11.5) == set()
