@@ -10,6 +10,13 @@ import pytest
 from scripts.lightlib.cluster import LightCluster, LightNode, Ran
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of this folder: real processes take longer than a minute."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.light)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LightCluster]:
     """A cluster of one running host."""
