@@ -3,6 +3,8 @@
 
 def main() -> None:
     """Run what was typed and exit with its code."""
-    from node.cli.root import run
-
+    try:
+        from node.cli.root import run
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     run()

@@ -48,6 +48,10 @@ class ApiUrl:
     project: str | None = None
 
 
+MAX_LABEL = 63
+"""RFC 1035 2.3.4."""
+
+
 def parse_url(text: str) -> ApiUrl:
     """Read `http://h1:8080`, `https://h1`, `h1`, `h1:8080`, with or without `/v1…`; CliError for anything else."""
     written = text.strip()
@@ -64,7 +68,7 @@ def parse_url(text: str) -> ApiUrl:
     if parts.username is not None or parts.password is not None:
         raise CliError("the URL has a key in it", "it would show in process lists", "use --access-key and --secret-key")
     shown = f"[{host}]" if ":" in host else host
-    if not _HOST.match(shown) or ".." in shown:
+    if not _HOST.match(shown) or ".." in shown or any(len(label) > MAX_LABEL for label in host.split(".")):
         raise CliError(f"{text[:200]!r} is no URL of an API", "there is no host's name or address in it", _EXAMPLE)
     if port is None and bare:
         port = API_PORT

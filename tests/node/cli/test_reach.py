@@ -33,6 +33,7 @@ def test_url_is_read_in_every_form_that_people_write(text: str, base: str, proje
 @pytest.mark.parametrize(
     "text",
     [
+        "http://" + "a" * 64 + ".test",
         "",
         "http://",
         "ftp://h1",
