@@ -23,6 +23,8 @@ from protocol.ids import NodeId
 SETTLE = 0.02
 AT_LEAST_EVERY = 10.0
 RETRY_AFTER = 1.0
+SIFT_EVERY = 1.0
+"""How often hosts are asked whose daemons are silent."""
 DNS_ADDRESS = "169.254.169.250"
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -60,6 +62,10 @@ class Names:
     also_allow: tuple[str, ...] = ()
     """Prefixes that may ask besides this host's containers."""
     find_server: Callable[[ServerOptions], Awaitable[ZoneServer]] = ensure_server
+    sift: Callable[[frozenset[NodeId]], Awaitable[frozenset[NodeId]]] | None = None
+    """Which of the dead are out of reach altogether; None: all are."""
+    _doubtful: bool = False
+    """A daemon is silent whose host is not: it may go at any moment, and nobody would tell."""
     _client: ZoneServer | None = None
     _zone: Zone | None = None
     _loop: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -84,7 +90,7 @@ class Names:
                 log.warning("the DNS server is not following: %s", error)
                 await self._close()
                 await trio.sleep(RETRY_AFTER)
-            await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
+            await self.wakeup.wait(at_most=SIFT_EVERY if self._doubtful else AT_LEAST_EVERY, settle=SETTLE)
 
     async def stop_server(self) -> None:
         """End the DNS server: this host leaves the cluster."""
@@ -103,17 +109,23 @@ class Names:
             await self._client.status()
         if not self.consensus.is_current:
             return  # The server answers from the zone it has; ours would be older.
-        zone = self._render()
+        zone = self._render(await self._find_lost())
         if zone is not None:
             await self._client.publish(zone)
             self._zone = zone
 
-    def _render(self) -> Zone | None:
+    async def _find_lost(self) -> frozenset[NodeId]:
+        dead = self.dead() - {self.me}
+        lost = dead if self.sift is None else await self.sift(dead)
+        self._doubtful = lost != dead
+        return lost
+
+    def _render(self, lost: frozenset[NodeId]) -> Zone | None:
         state = self.consensus.state
         host = host_of_node(state, self.me)
         if host is None:
             return None
-        table = render_names(state, host.environment_id, self.dead() - {self.me}, host.id)
+        table = render_names(state, host.environment_id, lost, host.id)
         previous = self._zone
         try:
             upstreams = parse_upstreams(RESOLV_CONF.read_text())

@@ -171,6 +171,23 @@ def test_daemon_stops_within_its_bound_and_everything_goes_on_without_it(day: Da
     assert identities(cluster, *MEMBERS) == before
 
 
+def test_names_of_a_host_stay_as_long_as_only_its_daemon_is_down(day: Day) -> None:
+    cluster = day.cluster
+    watcher = day.host_of[GLIBC]
+    target = next(name for name in (NGINX_1, NGINX_2) if day.host_of[name] != watcher)
+    other = day.host_of[target]
+    with watching(cluster, watcher, GLIBC, target) as seen:
+        cluster.end(other)
+        eventually(lambda: status_of(cluster, watcher, other) == "dead", "gossip holds the silent daemon dead")
+        time.sleep(3)  # Long enough for names to go, as those of a host that is cut off do.
+    assert seen.failures == []
+    cluster.start(other)
+
+
+def status_of(cluster: Cluster, asked: str, host: str) -> str:
+    return next(str(m["status"]) for m in cluster.cluster(asked)["members"] if m["hostName"] == host)
+
+
 def test_all_daemons_killed_at_once_come_back_to_the_same_cluster(day: Day) -> None:
     cluster = day.cluster
     before = identities(cluster, *MEMBERS)

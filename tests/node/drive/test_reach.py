@@ -18,8 +18,8 @@ async def test_kernel_that_refuses_and_one_that_accepts_are_alive() -> None:
     assert await answers("127.0.0.1", port)
 
 
-async def test_address_that_nobody_routes_to_does_not_answer() -> None:
-    assert not await answers("240.0.0.1", 8090)
+async def test_address_to_which_the_kernel_opens_nothing_does_not_answer() -> None:
+    assert not await answers("224.0.0.1", 8090)
 
 
 async def test_node_without_an_address_is_lost() -> None:
@@ -27,7 +27,7 @@ async def test_node_without_an_address_is_lost() -> None:
 
 
 async def test_lost_stays_lost_until_gossip_hears_of_it_though_its_kernel_is_back(autojump_clock: MockClock) -> None:
-    where = {ONE: ("240.0.0.1", 1), TWO: ("127.0.0.1", 1)}
+    where = {ONE: ("224.0.0.1", 1), TWO: ("127.0.0.1", 1)}
     sifting = Reach(where.get)
     assert await sifting.sift(frozenset({ONE, TWO})) == {ONE}
     where[ONE] = ("127.0.0.1", 1)
