@@ -5,10 +5,11 @@ the v1 API.
 """
 
 import re
+from ipaddress import ip_address
 from typing import Any
 
 from node.model import LaunchConfig
-from node.state.published import parse_port
+from node.state.published import LAST_PORT, parse_port
 from node.state.txn import Refusal
 
 MAX_SCALE = 1000
@@ -26,6 +27,9 @@ _HOST = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]*[a-zA-Z0-9])?\Z")
 _IMAGE = re.compile(r"[^\s\x00-\x1f]+\Z")
 _SEARCH = re.compile(r"[a-zA-Z0-9._-]{1,253}\Z")
 _RESTART = re.compile(r"(?:no|always|unless-stopped|on-failure(?::[0-9]{1,9})?)\Z")
+_EXPOSED = re.compile(r"([0-9]{1,5})(?:/(?:tcp|udp))?\Z", re.IGNORECASE)
+_DEVICE = re.compile(r"/[^:\x00-\x1f\x7f]*(?::/[^:\x00-\x1f\x7f]*(?::[rwm]{1,3})?)?\Z")
+_VOLUME_OPTIONS = re.compile(r"[a-zA-Z]+(?:,[a-zA-Z]+)*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -104,6 +108,12 @@ def check_launch(launch: LaunchConfig) -> None:
     _check_ports(launch.ports)
     for volume in launch.data_volumes:
         _check_volume(volume)
+    for port in launch.expose:
+        _check_exposed(port)
+    for entry in launch.extra_hosts:
+        _check_extra_host(entry)
+    for device in launch.devices:
+        _check_device(device)
     for suffix in launch.dns_search:
         if not _SEARCH.match(suffix):
             raise Refusal("InvalidFormat", f"expected a domain name in dnsSearch, got {suffix[:60]!r}", "dnsSearch")
@@ -151,6 +161,33 @@ def _check_ports(ports: tuple[str, ...]) -> None:
 def _check_volume(volume: str) -> None:
     parts = volume.split(":")
     inside = parts[1] if len(parts) > 1 else parts[0]
-    if len(parts) > 3 or not inside.startswith("/") or _CONTROL.search(volume) or not parts[0]:
+    options = parts[2] if len(parts) > 2 else "rw"
+    is_odd = len(parts) > 3 or not inside.startswith("/") or not parts[0] or not _VOLUME_OPTIONS.match(options)
+    if is_odd or _CONTROL.search(volume):
         message = f"expected /in/container, [/on/host or name]:/in/container[:ro] as a volume, got {volume[:80]!r}"
         raise Refusal("InvalidFormat", message, "dataVolumes")
+
+
+def _check_exposed(port: str) -> None:
+    match = _EXPOSED.match(port)
+    if match is None or not 1 <= int(match[1]) <= LAST_PORT:
+        message = f"expected a port from 1 to {LAST_PORT} with or without /tcp or /udp in expose, got {port[:80]!r}"
+        raise Refusal("InvalidFormat", message, "expose")
+
+
+def _check_extra_host(entry: str) -> None:
+    name, _, address = entry.partition(":")
+    try:
+        ip_address(address)
+    except ValueError:
+        address = ""
+    # A zone (`fe80::1%eth0`) may be any text, and is nothing for /etc/hosts.
+    if not _SEARCH.match(name) or not address or "%" in address:
+        message = f"expected NAME:IP in extraHosts, such as db:192.0.2.7, got {entry[:80]!r}"
+        raise Refusal("InvalidFormat", message, "extraHosts")
+
+
+def _check_device(device: str) -> None:
+    if not _DEVICE.match(device):
+        message = f"expected /dev/on/host[:/dev/in/container[:rwm]] in devices, got {device[:80]!r}"
+        raise Refusal("InvalidFormat", message, "devices")

@@ -172,6 +172,20 @@ def test_container_uuid_is_never_used_twice() -> None:
         ({"ports": ("80:80", "80:81")}, "ports"),
         ({"data_volumes": ("relative",)}, "dataVolumes"),
         ({"data_volumes": ("/a:/b:ro:x",)}, "dataVolumes"),
+        ({"data_volumes": ("/a:/b:",)}, "dataVolumes"),
+        ({"expose": ("abc",)}, "expose"),
+        ({"expose": ("0",)}, "expose"),
+        ({"expose": ("65536/tcp",)}, "expose"),
+        ({"expose": ("80/sctp",)}, "expose"),
+        ({"extra_hosts": ("nocolon",)}, "extraHosts"),
+        ({"extra_hosts": ("db:",)}, "extraHosts"),
+        ({"extra_hosts": (":192.0.2.7",)}, "extraHosts"),
+        ({"extra_hosts": ("db:192.0.2.7\n192.0.2.8 web",)}, "extraHosts"),
+        ({"extra_hosts": ("db:fe80::1%a\nb",)}, "extraHosts"),
+        ({"devices": ("",)}, "devices"),
+        ({"devices": ("sda",)}, "devices"),
+        ({"devices": ("/dev/sda:/dev/sdb:x",)}, "devices"),
+        ({"devices": ("/dev/sda:/dev/sdb:rw:r",)}, "devices"),
         ({"dns_search": ("a\nnameserver 1.2.3.4",)}, "dnsSearch"),
         ({"restart_policy": "sometimes"}, "restartPolicy"),
         ({"memory": -5}, "memory"),
@@ -181,6 +195,20 @@ def test_container_uuid_is_never_used_twice() -> None:
 def test_launch_config_is_refused_when_no_engine_could_run_it(fields: dict[str, object], field: str) -> None:
     config: LaunchConfig = launch(**fields)
     assert refusal(grown(1), standalone(launch=config)).field == field
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data_volumes": ("/data", "/h:/c:ro", "name:/c:rw,Z")},
+        {"expose": ("80", "53/udp", "81/TCP")},
+        {"extra_hosts": ("db:192.0.2.7", "db6:2001:db8::7")},
+        {"devices": ("/dev/fuse", "/dev/sda:/dev/xvda", "/dev/sda:/dev/xvda:rwm")},
+    ],
+)
+def test_launch_config_is_kept_when_its_lists_have_the_forms_that_engines_know(fields: dict[str, object]) -> None:
+    config: LaunchConfig = launch(**fields)
+    assert done(grown(1), standalone(launch=config)).containers[1].launch == config
 
 
 def test_container_is_placed_once_and_says_why_while_it_is_not() -> None:
