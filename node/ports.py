@@ -89,6 +89,9 @@ class EngineContainer(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str
     """From label io.rancher.container.uuid."""
     name: str
+    """The engine's own name for it."""
+    given_name: str = ""
+    """From label io.rancher.container.name: what `name` was made of when we made it."""
     status: Literal["created", "running", "exited"]
     exit_code: int | None
     started: int | None
@@ -133,7 +136,10 @@ class Engine(Protocol):
         """Remove a container, running or not, with its anonymous volumes."""
 
     async def ensure_network(self, spec: NetworkSpec) -> None:
-        """Make the overlay's bridge network, or replace one of ours that differs."""
+        """Make the overlay's bridge network, or replace one of ours that differs.
+
+        One that differs in its MTU alone stays for as long as containers are on it.
+        """
 
     async def remove_network(self, name: str) -> None: ...
 

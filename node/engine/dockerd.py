@@ -1,20 +1,21 @@
 """Docker through its low-level Python client, each call in a worker thread.
 
 Only containers with this cluster's label are ever listed or touched.  A listing costs one call; details that it
-lacks (exit code, start time) are inspected once and kept until an event says that the container changed.
+lacks (exit code, start time) are inspected once and kept until an event says that the container changed; one that
+never started has none.
 """
 
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
 import docker.errors
-import requests.exceptions
 import trio
 from docker.types import LogConfig
 from docker.utils import parse_repository_tag
@@ -25,6 +26,8 @@ from node.store.files import write_private
 
 CLUSTER_LABEL = "io.corral.cluster"
 UUID_LABEL = "io.rancher.container.uuid"
+NAME_LABEL = "io.rancher.container.name"
+MTU_OPTION = "com.docker.network.driver.mtu"
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 120
 CALLS_AT_ONCE = 8
@@ -49,6 +52,8 @@ class DockerEngine:
         self._streams = trio.CapacityLimiter(8)
         self._writing = trio.Lock()
         """Containers of a service share a resolv.conf, and several are made at once: one writes it."""
+        self._kept_mtu: tuple[str, int] | None = None
+        """The MTU that the network has and the one it should have, as last seen."""
         self._known: dict[str, EngineContainer] = {}
         self._touched: set[str] = set()
         """Changed since the latest inspection began: what it found may be old already, so it is not kept."""
@@ -71,12 +76,15 @@ class DockerEngine:
         rows = await self._call(lambda client: client.containers(all=True, filters=filters))
         listed = {str(row["Id"]): str(row["State"]) for row in rows}
         self._known = {external_id: known for external_id, known in self._known.items() if external_id in listed}
+        # Inspecting waits for a start that is under way, and one such container would hold up the news of all others.
+        found = {str(row["Id"]): never_started(row) for row in rows if row["State"] == "created"}
         stale = [
             external_id
             for external_id, state in listed.items()
-            if (known := self._known.get(external_id)) is None or known.status != _STATUS.get(state, "exited")
+            if external_id not in found
+            and ((known := self._known.get(external_id)) is None or known.status != _STATUS.get(state, "exited"))
         ]
-        found = dict(self._known)
+        found = self._known | found
         if stale:
             self._touched.clear()
             for container in await self._call(lambda client: [_inspect(client, each) for each in stale]):
@@ -142,8 +150,12 @@ class DockerEngine:
         self._forget(external_id)
 
     async def ensure_network(self, spec: NetworkSpec) -> None:
-        """Make the bridge network of the overlay what `spec` says."""
-        await self._call(lambda client: _ensure_network(client, spec, self._cluster_id))
+        """Make the bridge network of the overlay what `spec` says, except for the MTU of one that is in use."""
+        mtu = await self._call(lambda client: _ensure_network(client, spec, self._cluster_id))
+        if mtu != str(spec.mtu) and self._kept_mtu != (mtu, spec.mtu):
+            why = "it is replaced once no container is left on it"
+            log.warning("the Docker network %s has MTU %s and should have %d: %s", spec.name, mtu, spec.mtu, why)
+        self._kept_mtu = (mtu, spec.mtu)
 
     async def remove_network(self, name: str) -> None:
         """Remove our network; somebody else's of the same name stays."""
@@ -160,8 +172,11 @@ class DockerEngine:
         while True:
             try:
                 await self._pump_events(wake)
-            except EngineError as error:
-                log.debug("no events: %s", error)
+            except* EngineError as errors:
+                log.debug("no events: %s", errors.exceptions[0])
+            except* Exception:
+                # Without events the agent still looks every few seconds; nothing here is worth the daemon.
+                log.exception("the engine's events broke off")
             self._known.clear()
             wake()
             await trio.sleep(RECONNECT_AFTER)
@@ -182,22 +197,30 @@ class DockerEngine:
             try:
                 for event in stream:
                     trio.from_thread.run_sync(heard, event)
-            except (requests.exceptions.RequestException, docker.errors.DockerException, OSError, ValueError):
-                return  # The engine stopped, or we closed the stream.
+            except Exception as error:
+                # The engine stopped, or we closed the stream, or it said what the client cannot read: listen anew.
+                log.debug("the events ended: %r", error)
 
         async def close_when_cancelled() -> None:
             try:
                 await trio.sleep_forever()
             finally:
-                stream.close()  # Wakes the reader thread.
+                with suppress(Exception):  # The client refuses to close what it no longer knows to be open.
+                    stream.close()  # Wakes the reader thread.
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(close_when_cancelled)
-            await trio.to_thread.run_sync(read, limiter=self._streams)
+            await trio.to_thread.run_sync(read, limiter=self._streams, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()
 
     async def _call(self, call: Callable[[docker.APIClient], T], *, limiter: trio.CapacityLimiter | None = None) -> T:
-        return await trio.to_thread.run_sync(self._in_thread, call, limiter=limiter or self._calls)
+        """Run `call` in a thread, which is left to itself when we are cancelled: a pull or a hung engine has no end.
+
+        What an abandoned call still makes carries our label, so the next start of this daemon finds it.
+        """
+        return await trio.to_thread.run_sync(
+            self._in_thread, call, limiter=limiter or self._calls, abandon_on_cancel=True
+        )
 
     def _in_thread(self, call: Callable[[docker.APIClient], T]) -> T:
         try:
@@ -206,7 +229,8 @@ class DockerEngine:
             return call(self._client)
         except EngineError:
             raise
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        except Exception as error:
+            # The client library also raises what it stumbles over: a bad text in a spec, an answer it cannot read.
             raise engine_error(error) from error
 
     def _write_resolv_conf(self, text: str | None) -> Path | None:
@@ -221,6 +245,21 @@ class DockerEngine:
         return path
 
 
+def never_started(row: Mapping[str, Any]) -> EngineContainer:
+    """Return a created container from its row of a listing, which says all there is to know of it."""
+    labels = row.get("Labels") or {}
+    return EngineContainer(
+        external_id=str(row["Id"]),
+        uuid=labels.get(UUID_LABEL, ""),
+        given_name=labels.get(NAME_LABEL, ""),
+        name=str((row.get("Names") or ("",))[0]).lstrip("/"),
+        status="created",
+        exit_code=None,
+        started=None,
+        finished=None,
+    )
+
+
 _STATUS = {"created": "created", "running": "running", "paused": "running", "restarting": "running"}
 
 
@@ -231,9 +270,11 @@ def _inspect(client: docker.APIClient, external_id: str) -> EngineContainer | No
         return None
     state = found["State"]
     status = _STATUS.get(state["Status"], "exited")
+    labels = found["Config"].get("Labels") or {}
     return EngineContainer(
         external_id=found["Id"],
-        uuid=(found["Config"].get("Labels") or {}).get(UUID_LABEL, ""),
+        uuid=labels.get(UUID_LABEL, ""),
+        given_name=labels.get(NAME_LABEL, ""),
         name=found["Name"].lstrip("/"),
         status=status,  # type: ignore[arg-type]
         exit_code=int(state["ExitCode"]) if status == "exited" else None,
@@ -307,7 +348,7 @@ def _create(client: docker.APIClient, spec: ContainerSpec, resolv_conf: Path | N
 
 def _port(text: str) -> tuple[int, str]:
     number, _, protocol = text.partition("/")
-    return int(number), protocol or "tcp"
+    return int(number), protocol.lower() or "tcp"
 
 
 def _port_bindings(spec: ContainerSpec) -> dict[int | str, list[tuple[str, int]]]:
@@ -324,20 +365,23 @@ def _restart_policy(text: str | None) -> dict[str, Any] | None:
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
-def _ensure_network(client: docker.APIClient, spec: NetworkSpec, cluster_id: str) -> None:
+def _ensure_network(client: docker.APIClient, spec: NetworkSpec, cluster_id: str) -> str:
+    """Return the MTU of the network that there is in the end."""
     for network in client.networks(names=[spec.name]):
         if network["Name"] != spec.name:
             continue
         if (network.get("Labels") or {}).get(CLUSTER_LABEL) != cluster_id:
             raise EngineError("invalid", f"a Docker network {spec.name} of somebody else exists: remove or rename it")
-        if _fits(network, spec):
-            return
+        mtu = _mtu_of(network)
+        # A stopped container counts too: it could not be started on a network that only has the same name.
+        if _fits(network, spec) and (mtu == str(spec.mtu) or _is_used(client, network["Id"])):
+            return mtu
         client.remove_network(network["Id"])
     options = {
         "com.docker.network.bridge.name": spec.bridge,
         # Docker would hide who asks behind the host's address; we masquerade only what leaves the overlay.
         "com.docker.network.bridge.enable_ip_masquerade": "false",
-        "com.docker.network.driver.mtu": str(spec.mtu),
+        MTU_OPTION: str(spec.mtu),
     }
     if _engine_major(client) >= 28:
         # Since 28 packets from other hosts to a container's own address are dropped unless the network says so.
@@ -351,16 +395,22 @@ def _ensure_network(client: docker.APIClient, spec: NetworkSpec, cluster_id: str
         labels={CLUSTER_LABEL: cluster_id},
         check_duplicate=True,
     )
+    return str(spec.mtu)
+
+
+def _mtu_of(network: Mapping[str, Any]) -> str:
+    return str((network.get("Options") or {}).get(MTU_OPTION, "unknown"))
+
+
+def _is_used(client: docker.APIClient, network_id: str) -> bool:
+    return bool(client.containers(all=True, filters={"network": [network_id]}))
 
 
 def _fits(network: dict[str, Any], spec: NetworkSpec) -> bool:
-    options = network.get("Options") or {}
+    """Whether it lies where it should; its MTU is another matter."""
+    bridge = (network.get("Options") or {}).get("com.docker.network.bridge.name")
     pools = (network.get("IPAM") or {}).get("Config") or [{}]
-    return (
-        pools[0].get("Subnet") == spec.subnet
-        and options.get("com.docker.network.bridge.name") == spec.bridge
-        and options.get("com.docker.network.driver.mtu") == str(spec.mtu)
-    )
+    return bool(pools[0].get("Subnet") == spec.subnet and bridge == spec.bridge)
 
 
 def _engine_major(client: docker.APIClient) -> int:

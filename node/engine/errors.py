@@ -4,8 +4,11 @@ The codes follow the status and, where the API gives several causes one status, 
 (Docker Engine API 1.24 to 1.47).
 """
 
+import http.client
+
 import docker.errors
 import requests.exceptions
+import urllib3.exceptions
 
 from node.ports import EngineError, EngineErrorCode
 
@@ -21,6 +24,21 @@ _WORDS: tuple[tuple[str, EngineErrorCode], ...] = (
     ("no basic auth credentials", "image-missing"),
 )
 
+_AWAY = (
+    requests.exceptions.RequestException,
+    docker.errors.DockerException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+_OURS = (
+    docker.errors.InvalidArgument,
+    docker.errors.InvalidRepository,
+    docker.errors.InvalidVersion,
+    docker.errors.NullResource,
+)
+"""What the client library refuses before it asks the engine."""
+
 
 def engine_error(error: Exception) -> EngineError:
     """Return the EngineError for an exception of the client library."""
@@ -28,11 +46,13 @@ def engine_error(error: Exception) -> EngineError:
         return EngineError("image-missing", _explain(error))
     if isinstance(error, docker.errors.APIError):
         return EngineError(_code_of(error), _explain(error))
-    if isinstance(error, requests.exceptions.RequestException | docker.errors.DockerException | OSError):
+    if isinstance(error, _OURS):
+        return EngineError("invalid", f"Docker cannot be asked for this: {str(error)[:1000] or type(error).__name__}")
+    if isinstance(error, _AWAY):
         return EngineError(
             "unavailable", f"Docker does not answer ({_cause(error)}): is it running? `systemctl status docker`"
         )
-    return EngineError("failed", str(error))
+    return EngineError("failed", f"Docker's client failed: {error!r}"[:1000])
 
 
 def code_of_words(text: str) -> EngineErrorCode | None:

@@ -14,6 +14,7 @@ import trio
 from node.ports import ContainerSpec, EngineContainer, EngineError, EngineVersion, NetworkSpec
 
 UUID_LABEL = "io.rancher.container.uuid"
+NAME_LABEL = "io.rancher.container.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class MemoryEngine:
         seen = EngineContainer(
             external_id=external_id,
             uuid=spec.labels.get(UUID_LABEL, ""),
+            given_name=spec.labels.get(NAME_LABEL, ""),
             name=spec.name,
             status="created",
             exit_code=None,

@@ -4,6 +4,7 @@ import docker.errors
 import pytest
 import requests
 import requests.exceptions
+import urllib3.exceptions
 
 from node.engine.errors import engine_error
 
@@ -27,6 +28,11 @@ def api_error(status: int, words: str) -> docker.errors.APIError:
         (api_error(500, "OCI runtime create failed"), "failed"),
         (requests.exceptions.ConnectionError("refused"), "unavailable"),
         (FileNotFoundError("no socket"), "unavailable"),
+        (urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead"), "unavailable"),
+        (docker.errors.InvalidArgument("network_mode is incompatible with port_bindings"), "invalid"),
+        (docker.errors.InvalidRepository("Repository name cannot contain a scheme"), "invalid"),
+        (ValueError("not enough values to unpack"), "failed"),
+        (KeyError("State"), "failed"),
     ],
 )
 def test_refusal_has_its_code(error: Exception, code: str) -> None:
