@@ -13,7 +13,7 @@ from node.api.errors import ApiError
 from node.assembly import Parts
 from node.commands import RemoveHost
 from node.model import host_of_node
-from node.ports import Unavailable
+from node.ports import EngineError, Unavailable
 from protocol.ids import NodeId
 
 HANDOVER_TIMEOUT = 30.0
@@ -86,7 +86,11 @@ class NodeOperations:
 
     async def _remove_traces(self) -> None:
         parts = self._parts
-        await parts.agent.remove_all()
-        if parts.overlaying is not None:
-            await parts.overlaying.remove()
+        try:
+            await parts.agent.remove_all()
+            if parts.overlaying is not None:
+                await parts.overlaying.remove()
+        except EngineError as error:
+            again = "see to that, and `node leave --force` takes away the rest"
+            raise ApiError("Conflict", f"this host is not clean yet: {error}; {again}") from None
         await parts.names.stop_server()

@@ -83,7 +83,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineContainer(msgspec.Struct, frozen=True, kw_only=True):
-    """A container of this cluster as the engine lists it (never one of somebody else)."""
+    """A container with this cluster's label as the engine lists it; `node.plan.agent.pick_own` tells whose it is."""
 
     external_id: str
     uuid: str

@@ -13,7 +13,7 @@ from node.commands import Observation, ReportContainers
 from node.drive.consensus import Consensus
 from node.drive.wakeup import Wakeup
 from node.model import Host, host_of_node
-from node.plan.agent import plan_host
+from node.plan.agent import pick_own, plan_host
 from node.plan.agent_steps import (
     AgentMemory,
     AnyAction,
@@ -39,12 +39,14 @@ ENGINE_RETRY = 2.0
 STEPS_AT_ONCE = 6
 """More creations at once make an engine slower, not faster."""
 REMOVE_TIMEOUT = 5.0
+REMOVE_ROUNDS = 3
+LAST_STEPS_TIMEOUT = 60.0
 
 log = logging.getLogger("corral.agent")
 
 
 class Agent:
-    """The agent's loop on this host; nothing is created before `ready` is set, since it would have no network."""
+    """The agent's loop on this host; nothing is made or started before `ready` is set: it would have no network."""
 
     def __init__(
         self, me: NodeId, consensus: Consensus, engine: Engine, *, ready: trio.Event, now_ms: Callable[[], int]
@@ -66,9 +68,9 @@ class Agent:
         """Look and act until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._engine.watch, self.wakeup.set)
+            nursery.start_soon(self._wake_when_ready)
             task_status.started()
             await self._consensus.wait_state()
-            await self._ready.wait()
             while True:
                 wait = AT_LEAST_EVERY
                 try:
@@ -81,17 +83,41 @@ class Agent:
                     wait = ENGINE_RETRY
                 await self.wakeup.wait(at_most=wait, settle=SETTLE)
 
+    async def _wake_when_ready(self) -> None:
+        await self._ready.wait()
+        self.wakeup.set()
+
     async def remove_all(self) -> None:
-        """Stop and remove every container of this cluster on this host: it leaves."""
+        """Stop and remove every container of ours on this host: it leaves.  EngineError says what remains."""
         self._is_leaving = True
-        async with trio.open_nursery() as nursery:
-            for container in await self._engine.list_containers():
-                nursery.start_soon(self._remove_one, container)
+        with trio.move_on_after(LAST_STEPS_TIMEOUT):
+            await self._wait_last_steps()
+        for _ in range(REMOVE_ROUNDS):
+            left = await self._list_own()
+            if not left:
+                return
+            async with trio.open_nursery() as nursery:
+                for container in left:
+                    nursery.start_soon(self._remove_one, container)
+        if left := await self._list_own():
+            names = ", ".join(sorted(one.name for one in left))
+            raise EngineError("failed", f"these containers are still here: {names}; `docker rm -f` them")
+
+    async def _wait_last_steps(self) -> None:
+        """Wait for what makes or starts a container at this moment; a pull makes none, and may take very long."""
+        while any(one.busy not in (None, Pull) for one in self._memory.attempts.values()):
+            await trio.sleep(0.1)
+
+    async def _list_own(self) -> tuple[EngineContainer, ...]:
+        return pick_own(self._consensus.state, await self._engine.list_containers())
 
     async def _remove_one(self, container: EngineContainer) -> None:
         async with self._limit:
-            await self._engine.stop(container.external_id, REMOVE_TIMEOUT)
-            await self._engine.remove(container.external_id)
+            try:
+                await self._engine.stop(container.external_id, REMOVE_TIMEOUT)
+                await self._engine.remove(container.external_id)
+            except EngineError as error:
+                log.warning("container %s is not removed yet: %s", container.name, error)
 
     async def _look(self, nursery: trio.Nursery) -> float:
         """Make one round; return how long to wait for the next if nothing happens."""
@@ -108,11 +134,16 @@ class Agent:
         if plan.observations:
             self._memory = note_reported(self._memory, plan.observations)
             nursery.start_soon(self._report, plan.observations)
-        for action in plan.actions if not self._is_leaving else ():
+        for action in filter(self._may_begin, plan.actions):
             log.info("%s: %s", type(action).__name__.lower(), action.why)
             self._memory = note_begun(self._memory, action)
             nursery.start_soon(self._act, action)
         return AT_LEAST_EVERY if plan.wake_at is None else max(0.0, (plan.wake_at - now) / 1000)
+
+    def _may_begin(self, action: AnyAction) -> bool:
+        if self._is_leaving:
+            return False
+        return self._ready.is_set() or isinstance(action, Stop | Remove)
 
     def _forget_what_is_gone(self, host: Host, have: tuple[EngineContainer, ...]) -> None:
         rows = [row for row in self._consensus.state.containers.values() if row.host_id == host.id]

@@ -252,7 +252,8 @@ def never_started(row: Mapping[str, Any]) -> EngineContainer:
         external_id=str(row["Id"]),
         uuid=labels.get(UUID_LABEL, ""),
         given_name=labels.get(NAME_LABEL, ""),
-        name=str((row.get("Names") or ("",))[0]).lstrip("/"),
+        # A container that others link to has names of theirs as well: `/other/alias`.
+        name=next((name[1:] for name in row.get("Names") or () if name.count("/") == 1), ""),
         status="created",
         exit_code=None,
         started=None,

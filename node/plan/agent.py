@@ -24,7 +24,7 @@ from node.plan.agent_steps import (
     backoff_ms,
 )
 from node.plan.services import START_ONCE
-from node.plan.spec import render_spec
+from node.plan.spec import DOCKER_NAME_PREFIX, render_spec
 from node.ports import EngineContainer
 
 STEADY_MS = 30_000
@@ -70,7 +70,7 @@ def plan_host(
     if host is None or host.removed is not None:
         return HostPlan()
     rows = {row.uuid: row for row in state.containers.values() if row.host_id == host_id}
-    known, strays = _sort(rows, have)
+    known, strays = _sort(rows, pick_own(state, have))
     steps = _Steps(memory, now)
     observations: list[Observation] = []
     for uuid, row in rows.items():
@@ -114,6 +114,19 @@ class _Steps:
                 return
             self._pulling.add(step.image)
         self.actions.append(step)
+
+
+def pick_own(state: State, have: Iterable[EngineContainer]) -> tuple[EngineContainer, ...]:
+    """Leave out what somebody runs from an image that was committed from one of ours.
+
+    Such a container has all our labels, and neither a name that we give nor an id that we have seen.
+    """
+    seen = {row.seen.external_id for row in state.containers.values()}
+    return tuple(
+        one
+        for one in have
+        if one.name in (one.uuid, f"{DOCKER_NAME_PREFIX}{one.given_name}") or one.external_id in seen
+    )
 
 
 def _sort(

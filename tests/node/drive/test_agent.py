@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -12,18 +13,38 @@ from node.commands import CreateService, CreateStack, RemoveService
 from node.drive.agent import ENGINE_RETRY, Agent
 from node.drive.consensus import Consensus
 from node.drive.leading import Leading
-from node.engine.memory import UUID_LABEL, MemoryEngine
+from node.engine.memory import NAME_LABEL, UUID_LABEL, MemoryEngine
 from node.model import DEFAULT_ENVIRONMENT_ID, Container
-from node.ports import ContainerSpec, EngineContainer
+from node.ports import ContainerSpec, EngineContainer, EngineError
 from tests.fakes.consensus import ME, leading_alone, now_ms
 from tests.fakes.states import launch
 
 FOREIGN = ContainerSpec(name="r-shop_web_1", image="somebody/else", labels={})
 
 
+def labels_of(name: str) -> dict[str, str]:
+    return {UUID_LABEL: f"uuid-of-{name}", NAME_LABEL: name}
+
+
 @dataclass(slots=True, eq=False)
 class SharedEngine(MemoryEngine):
-    """An engine that runs containers of others too: they hold names and are not listed, as with Docker's filter."""
+    """An engine that runs containers of others too: they hold names and are not listed, as with Docker's filter.
+
+    Creations and removals can be slow or refused.
+    """
+
+    creation_takes: float = 0.0
+    removals_refused: int = 0
+
+    async def create(self, spec: ContainerSpec) -> str:
+        await trio.sleep(self.creation_takes)
+        return await MemoryEngine.create(self, spec)
+
+    async def remove(self, external_id: str) -> None:
+        if self.removals_refused:
+            self.removals_refused -= 1
+            raise EngineError("failed", "removal is under way")
+        await MemoryEngine.remove(self, external_id)
 
     async def list_containers(self) -> tuple[EngineContainer, ...]:
         return tuple(one for one in await MemoryEngine.list_containers(self) if one.uuid)
@@ -95,6 +116,13 @@ async def test_agent_creates_nothing_before_the_network_is_ready(autojump_clock:
         await until(lambda: host.are_running(1))
 
 
+async def test_agent_reports_stops_and_removes_while_the_network_is_not_ready(autojump_clock: MockClock) -> None:
+    async with one_host(is_ready=False) as host:
+        stray = await host.engine.create(ContainerSpec(name="r-old", image="x", labels=labels_of("old")))
+        await host.engine.start(stray)
+        await until(lambda: not host.held())
+
+
 async def test_agent_makes_a_container_again_that_was_deleted_by_hand(autojump_clock: MockClock) -> None:
     async with one_host() as host:
         await host.create_service()
@@ -128,7 +156,7 @@ async def test_agent_leaves_a_strangers_container_alone_even_when_it_holds_the_n
 
 async def test_agent_removes_what_the_cluster_does_not_know(autojump_clock: MockClock) -> None:
     async with one_host() as host:
-        stray = await host.engine.create(ContainerSpec(name="r-old", image="x", labels={UUID_LABEL: "old"}))
+        stray = await host.engine.create(ContainerSpec(name="r-old", image="x", labels=labels_of("old")))
         await host.engine.start(stray)
         await until(lambda: not host.held())
 
@@ -170,3 +198,41 @@ async def test_agent_that_leaves_removes_everything_and_makes_nothing_more(autoj
         await host.agent.remove_all()
         await trio.sleep(60)
         assert not host.held()
+
+
+async def test_agent_that_leaves_waits_for_a_container_that_is_being_made(autojump_clock: MockClock) -> None:
+    async with one_host() as host:
+        host.engine.creation_takes = 20.0
+        await host.create_service(scale=2)
+        await until(lambda: bool(host.agent._memory.attempts))
+        await host.agent.remove_all()
+        await trio.sleep(60)
+        assert not host.held()
+
+
+async def test_agent_that_leaves_tries_again_what_cannot_be_removed_at_once(autojump_clock: MockClock) -> None:
+    async with one_host() as host:
+        await host.create_service(scale=2)
+        await until(lambda: host.are_running(2))
+        host.engine.removals_refused = 2
+        await host.agent.remove_all()
+        assert not host.held()
+
+
+async def test_agent_that_leaves_says_what_it_cannot_remove(autojump_clock: MockClock) -> None:
+    async with one_host() as host:
+        await host.create_service()
+        await until(lambda: host.are_running(1))
+        host.engine.removals_refused = 1000
+        with pytest.raises(EngineError, match=host.held()[0].name):
+            await host.agent.remove_all()
+
+
+async def test_agent_that_leaves_leaves_alone_what_was_committed_from_ours(autojump_clock: MockClock) -> None:
+    async with one_host() as host:
+        await host.create_service()
+        await until(lambda: host.are_running(1))
+        (ours,) = host.engine._held.values()
+        theirs = await host.engine.create(ContainerSpec(name="curie", image="committed", labels=ours.spec.labels))
+        await host.agent.remove_all()
+        assert list(host.engine._held) == [theirs]

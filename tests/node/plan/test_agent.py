@@ -42,6 +42,7 @@ def make(row: Container, status: str = "running", **fields: Any) -> EngineContai
         external_id=f"docker-{row.id}",
         uuid=row.uuid,
         name=f"r-{row.name}",
+        given_name=row.name,
         status="running",
         exit_code=None,
         started=NOW - 1000,
@@ -274,6 +275,28 @@ def test_failed_start_is_an_error_with_its_reason_and_holds_up_nothing_else() ->
     assert kinds(planned_steps(desired(state, "removed"), there, memory=memory)) == [Remove]
 
 
+def test_container_of_an_image_committed_from_one_of_ours_is_left_alone() -> None:
+    state, row = one()
+    committed = make(row, external_id="theirs", name="elegant_curie")
+    assert planned_steps(state, make(row), committed).actions == ()
+    assert kinds(planned_steps(state, committed)) == [Create], "it does not stand in for the one that is gone"
+    forgotten = make(msgspec.structs.replace(row, id=9, uuid="unknown"), name="elegant_curie")
+    assert planned_steps(state, make(row), forgotten).actions == ()
+
+
+def test_container_of_ours_is_known_when_it_was_renamed_by_hand() -> None:
+    state, row = one()
+    seen = msgspec.structs.replace(row.seen, external_id="docker-1", status="running")
+    state = msgspec.structs.replace(state, containers={1: msgspec.structs.replace(row, seen=seen)})
+    assert planned_steps(state, make(row, name="renamed")).actions == ()
+
+
+def test_stray_that_bears_the_uuid_as_its_name_is_ours() -> None:
+    state, row = one()
+    stray = make(msgspec.structs.replace(row, id=9, uuid="unknown"), name="unknown")
+    assert kinds(planned_steps(state, make(row), stray)) == [Stop]
+
+
 def test_stray_is_removed_only_if_the_state_is_current() -> None:
     state, row = one()
     stray = make(msgspec.structs.replace(row, id=9, uuid="unknown"))
@@ -327,6 +350,7 @@ def carry_out(have: dict[str, EngineContainer], action: AnyAction, now: int) -> 
                 external_id=f"e-{action.key}-{now}",
                 uuid=action.key,
                 name=action.spec.name,
+                given_name=action.spec.labels["io.rancher.container.name"],
                 status="running",
                 exit_code=None,
                 started=now,
