@@ -27,6 +27,7 @@ ANSWER_FOR_SECONDS = 15.0
 
 MTU_STEPS = (9000, 8951, 8500, 4000, 1600, 1500, 1492, 1480, 1472, 1460, 1450, 1440, 1420, 1400, 1380, 1340, 1280, 576)
 MIN_MTU = 576
+TAP_RETRY = 1.0
 MAX_TCP_PROBES = 16
 """Connections a listener serves at once; others wait in the kernel's queue."""
 
@@ -321,7 +322,13 @@ class ProbeService:
                 self._asked = trio.Event()
 
     async def _tap(self, port: int) -> None:
-        try:
-            await answer_overlay(self.keys, port)
-        except PermissionError:
-            LOG.warning("cannot watch UDP port %d for probes: that needs CAP_NET_RAW", port)
+        while True:
+            try:
+                await answer_overlay(self.keys, port)
+            except PermissionError:
+                LOG.warning("cannot watch UDP port %d for probes: that needs CAP_NET_RAW", port)
+                return
+            except Exception:
+                # Probes without an answer are a finding of somebody's check; the daemon has better things to do.
+                LOG.exception("watching UDP port %d for probes broke off", port)
+            await trio.sleep(TAP_RETRY)

@@ -21,6 +21,7 @@ from protocol.ids import NodeId
 
 AT_LEAST_EVERY = 30.0
 RETRY_AFTER = 2.0
+REMOVE_ROUNDS = 5
 NETWORK_NAME = "corral"
 BRIDGE = "corral0"
 
@@ -59,16 +60,32 @@ class Overlaying:
             self._ended.set()
 
     async def remove(self) -> None:
-        """Take away all trace, the bridge network included; containers must be gone."""
+        """Take away all trace, the bridge network included; containers must be gone.
+
+        EngineError says what of it remains, after some attempts.
+        """
         # The loop would see that something is missing and make it again.
         self._loop.cancel()
         await self._ended.wait()
-        await self._attempt(lambda: self.engine.remove_network(NETWORK_NAME))
+        left = 0
+        # The engine lets go of a container's end of the network a moment after the container.
+        while not await self._attempt(lambda: self.engine.remove_network(NETWORK_NAME)):
+            left += 1
+            if left == REMOVE_ROUNDS:
+                break
+            await trio.sleep(RETRY_AFTER)
         await self.overlay.apply(None)
+        if left == REMOVE_ROUNDS:
+            what = f"the Docker network {NETWORK_NAME} is still here: {self.trouble}"
+            raise EngineError("failed", f"{what}; `docker network rm {NETWORK_NAME}`")
 
     async def _watch(self) -> None:
         while True:
-            await self._attempt(lambda: self.overlay.watch(self.wakeup.set))
+            try:
+                await self.overlay.watch(self.wakeup.set)
+            except* Exception:
+                # Unwatched, the overlay is still looked at every AT_LEAST_EVERY: nothing here is worth the daemon.
+                log.exception("watching the overlay broke off")
             await trio.sleep(RETRY_AFTER)
 
     async def _attempt(self, step: Callable[[], Awaitable[None]]) -> bool:

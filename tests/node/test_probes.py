@@ -119,3 +119,24 @@ async def test_service_answers_for_a_key_while_it_lasts(autojump_clock: MockCloc
         assert service.keys.answer(question, trio.current_time()) is not None
         await trio.sleep(2)
     assert service.keys.answer(question, trio.current_time()) is None
+
+
+async def test_watch_on_the_overlay_port_goes_on_after_any_failure(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    attempts = 0
+
+    async def answer(keys: ProbeKeys, port: int) -> None:
+        nonlocal attempts
+        attempts += 1
+        await trio.lowlevel.checkpoint()
+        raise KeyError("odd") if attempts == 1 else OSError("no buffer")
+
+    monkeypatch.setattr(probes, "answer_overlay", answer)
+    service = probes.ProbeService(overlay_port=51820)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        assert service.expect(KEY, 3.5 * probes.TAP_RETRY)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert attempts == 4
