@@ -4,7 +4,10 @@ Shell.  `ControlClient.publish` is all that a daemon needs from day to day: it s
 and the whole zone where the server knows less than that.
 """
 
+import fcntl
+import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +19,7 @@ import trio
 from dns.messages import (
     LENGTH_BYTES,
     Ack,
+    FrameError,
     Full,
     NeedFull,
     Refused,
@@ -37,6 +41,8 @@ STOP_TIMEOUT = 5.0
 RETRY_INTERVAL = 0.1
 EX_RUNNING = 75
 """Exit status of a server that found another one running."""
+
+logger = logging.getLogger("corral.dns")
 
 
 class ControlError(Exception):
@@ -116,7 +122,7 @@ class ControlClient:
     async def stop(self) -> None:
         """Tell the server to end, and wait until it closes the connection."""
         _serial_of(await self._ask(Stop()))
-        with trio.move_on_after(STOP_TIMEOUT):
+        with trio.move_on_after(STOP_TIMEOUT), suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             await receive_exactly(self._stream, 1)
 
     async def _ask(self, request: Request) -> Response:
@@ -126,13 +132,15 @@ class ControlClient:
                     await self._stream.send_all(encode_frame(request))
                     prefix = await receive_exactly(self._stream, LENGTH_BYTES)
                     body = await receive_exactly(self._stream, decode_length(prefix)) if prefix else b""
+                response = decode_body(body) if body else None
             except trio.BrokenResourceError:
-                body = b""
+                response = None
+            except FrameError as odd:
+                raise ControlError(f"the DNS server and this daemon do not understand each other: {odd}") from odd
             except (OSError, trio.ClosedResourceError, trio.TooSlowError) as failed:
                 raise ControlError(f"the DNS server did not answer: {failed!r}") from failed
-        if not body:
+        if response is None:
             raise ControlError("the DNS server closed the connection: it ended, or another publisher took over")
-        response = decode_body(body)
         if not isinstance(response, Ack | NeedFull | Refused | StatusReply):
             raise ControlError(f"{type(response).__name__} is no answer")
         return response
@@ -190,22 +198,70 @@ async def ensure_server(options: ServerOptions) -> ControlClient:
         client = await ControlClient.connect(options.control)
     except ControlError:
         return await _start_server(options)
-    try:
+    with suppress(ControlError):
         if (await client.status()).version == options.release:
             return client
-        await client.stop()
-    except ControlError:
-        pass
     await client.aclose()
+    await end_server(options.control)
     return await _start_server(options)
+
+
+async def end_server(control: Path) -> None:
+    """End the server behind `control`, by word or, where it understands none, by force; ControlError if it goes on."""
+    with suppress(ControlError):
+        async with await ControlClient.connect(control) as client:
+            await client.stop()
+    if await _is_gone(control):
+        return
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        _signal_holder(control, how)
+        if await _is_gone(control):
+            return
+    raise ControlError(f"the DNS server that holds {lock_of(control)} does not end: end it by hand")
+
+
+def lock_of(control: Path) -> Path:
+    """Return the file whose lock keeps a second server out; it holds the process id of the one that runs."""
+    return control.with_name(control.name + ".lock")
+
+
+async def _is_gone(control: Path) -> bool:
+    """Wait a little for the lock to be free."""
+    with trio.move_on_after(STOP_TIMEOUT):
+        while _is_held(control):
+            await trio.sleep(RETRY_INTERVAL)
+        return True
+    return False
+
+
+def _is_held(control: Path) -> bool:
+    try:
+        with open(lock_of(control), "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _signal_holder(control: Path, how: signal.Signals) -> None:
+    """Send a signal to the process that wrote its id into the lock, if it is a DNS server of ours."""
+    with suppress(OSError, ValueError):
+        pid = int(lock_of(control).read_text())
+        if b"dns.server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            logger.warning("the DNS server (process %d) does not do as told: sending %s", pid, how.name)
+            os.kill(pid, how)
 
 
 async def _start_server(options: ServerOptions) -> ControlClient:
     command = list(options.command())
+    is_taken = False
     with trio.move_on_after(START_TIMEOUT):
         while True:
             ended = await trio.run_process(command, env=options.environment(), check=False, capture_stderr=True)
-            if ended.returncode == EX_RUNNING:
+            is_taken = ended.returncode == EX_RUNNING
+            if is_taken:
                 # The one before is still ending, or another starter was faster.
                 await trio.sleep(RETRY_INTERVAL)
             elif ended.returncode:
@@ -213,4 +269,7 @@ async def _start_server(options: ServerOptions) -> ControlClient:
                 raise ControlError(f"the DNS server did not start: {why}")
             with suppress(ControlError):
                 return await ControlClient.connect(options.control)
+    if is_taken:
+        # Nobody answers, and somebody holds the lock: make room for the next attempt.
+        await end_server(options.control)
     raise ControlError(f"the DNS server was not ready within {START_TIMEOUT:.0f} s")

@@ -13,6 +13,9 @@ import msgpack
 from dns.zone import Alias, Change, Record, Zone, is_address, is_name, is_record, make_zone, parse_networks
 
 VERSION = 1
+TIMELESS = ("Status", "Stop", "Ack")
+"""Read in any version: a server and a daemon of different releases must be able to part."""
+
 MAX_FRAME_BYTES = 32 << 20
 LENGTH_BYTES = 4
 
@@ -112,7 +115,7 @@ def decode_body(body: bytes) -> Message:
     if not isinstance(unpacked, list) or len(unpacked) < 2 or unpacked[0] not in _READERS:
         raise FrameError("expected a list that starts with a kind and a version")
     kind, version, *fields = unpacked
-    if version != VERSION:
+    if version != VERSION and kind not in TIMELESS:
         raise FrameError(f"version {version!r} of {kind} is unknown here, expected {VERSION}")
     try:
         return _READERS[kind](fields)
@@ -191,9 +194,9 @@ def _read_status_reply(fields: list[Any]) -> StatusReply:
 _READERS: dict[str, Callable[[list[Any]], Message]] = {
     "Full": _read_full,
     "Change": _read_change,
-    "Status": lambda fields: Status(*fields),
-    "Stop": lambda fields: Stop(*fields),
-    "Ack": lambda fields: Ack(*fields),
+    "Status": lambda fields: Status(),
+    "Stop": lambda fields: Stop(),
+    "Ack": lambda fields: Ack(fields[0]),
     "NeedFull": lambda fields: NeedFull(*fields),
     "Refused": lambda fields: Refused(*fields),
     "StatusReply": _read_status_reply,

@@ -18,7 +18,7 @@ from random import Random, SystemRandom
 
 import trio
 
-from dns.control import EX_RUNNING
+from dns.control import EX_RUNNING, lock_of
 from dns.keep import StateError, load_zone, save_zone
 from dns.listen import Listeners
 from dns.port import ControlPort
@@ -50,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _raise_open_files()
+    # Whoever cannot talk to us ends us by this number.
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     with open(lock, "wb"), listener:
         trio.run(_serve, options, listener)
         options.control.unlink(missing_ok=True)
@@ -71,13 +73,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _take_lock(control: Path) -> int:
     """Return the descriptor that holds the lock; it ends with the process, however that ends."""
     control.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = control.with_name(control.name + ".lock")
+    path = lock_of(control)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise AlreadyRunningError(f"another DNS server holds {path}: talk to it at {control}") from None
+    os.ftruncate(lock, 0)
     return lock
 
 

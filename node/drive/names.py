@@ -5,14 +5,13 @@ The server is a process of its own and outlives the daemon; it is found again or
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from dns.control import ControlClient, ControlError, ServerOptions, ensure_server
+from dns.control import ControlError, ServerOptions, end_server, ensure_server
 from dns.zone import Zone, make_zone
 from node.drive.consensus import Consensus
 from node.drive.wakeup import Wakeup
@@ -37,6 +36,27 @@ def parse_upstreams(resolv_conf: str) -> tuple[str, ...]:
         line.split()[1] for line in resolv_conf.splitlines() if line.split()[:1] == ["nameserver"] and line.split()[1:]
     ]
     return tuple(server for server in dict.fromkeys(servers) if server != DNS_ADDRESS)
+
+
+class HostResolvers:
+    """The resolvers that this host asks, read again only when their file has changed."""
+
+    def __init__(self, path: Path = RESOLV_CONF) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._upstreams: tuple[str, ...] = ()
+
+    def current(self) -> tuple[str, ...]:
+        """Return the resolvers; none while there is no file."""
+        try:
+            file = self._path.stat()
+            seen = (file.st_ino, file.st_mtime_ns, file.st_size)
+            if seen != self._seen:
+                self._upstreams = parse_upstreams(self._path.read_text(errors="replace"))
+                self._seen = seen
+        except OSError:
+            self._seen, self._upstreams = None, ()
+        return self._upstreams
 
 
 class ZoneServer(Protocol):
@@ -64,6 +84,7 @@ class Names:
     find_server: Callable[[ServerOptions], Awaitable[ZoneServer]] = ensure_server
     sift: Callable[[frozenset[NodeId]], Awaitable[frozenset[NodeId]]] | None = None
     """Which of the dead are out of reach altogether; None: all are."""
+    resolvers: HostResolvers = field(default_factory=HostResolvers)
     _doubtful: bool = False
     """A daemon is silent whose host is not: it may go at any moment, and nobody would tell."""
     _client: ZoneServer | None = None
@@ -97,10 +118,10 @@ class Names:
         # The loop would see that there is no server and start one.
         self._loop.cancel()
         await self._ended.wait()
-        with suppress(ControlError):
-            client = await ControlClient.connect(self.options.control)
-            await client.stop()
-            await client.aclose()
+        try:
+            await end_server(self.options.control)
+        except ControlError as error:
+            log.error("%s", error)
 
     async def _publish(self) -> None:
         if self._client is None:
@@ -127,17 +148,13 @@ class Names:
             return None
         table = render_names(state, host.environment_id, lost, host.id)
         previous = self._zone
-        try:
-            upstreams = parse_upstreams(RESOLV_CONF.read_text())
-        except OSError:
-            upstreams = ()
         # A serial grows over restarts of the daemon too: the server may know us from before.
         serial = max(previous.serial + 1 if previous else 0, self.now_ms())
         zone = make_zone(
             serial,
             table.names,
             scopes=table.scopes,
-            upstreams=upstreams,
+            upstreams=self.resolvers.current(),
             allow=(*((host.subnet,) if host.subnet else ()), *self.also_allow),
             networks=(state.cluster.overlay_network,),
         )

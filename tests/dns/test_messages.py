@@ -48,6 +48,13 @@ def test_frame_that_breaks_a_rule_is_refused_by_name(fields: list[object], why: 
         messages.decode_body(msgpack.packb(fields))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"), [(["Status", 9], Status()), (["Stop", 9, "more"], Stop()), (["Ack", 9, 7, "more"], Ack(7))]
+)
+def test_what_ends_a_server_is_read_in_any_version(fields: list[object], message: Message) -> None:
+    assert messages.decode_body(msgpack.packb(fields)) == message
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.binary(max_size=64), st.lists(st.from_type(object) | st.just("Full")).map(repr).map(str.encode)))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:

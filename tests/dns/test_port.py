@@ -114,3 +114,28 @@ async def test_stop_is_acknowledged_before_it_happens(tmp_path: Path) -> None:
     async with control_port(tmp_path / "s") as (port, _), await ControlClient.connect(tmp_path / "s") as client:
         await client.stop()
         await port.stop.wait()
+
+
+async def test_answer_of_another_version_is_said_to_the_caller(tmp_path: Path) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1024)
+        body = msgpack.packb(["StatusReply", 9, {}])
+        await stream.send_all(len(body).to_bytes(4, "big") + body)
+
+    path = tmp_path / "s"
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as listening:
+        await listening.bind(str(path))
+        listening.listen(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, answer, [trio.SocketListener(listening)])
+            async with await ControlClient.connect(path) as client:
+                with pytest.raises(ControlError, match="version 9 of StatusReply is unknown"):
+                    await client.status()
+            nursery.cancel_scope.cancel()
+
+
+async def test_zone_that_is_too_large_is_said_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "MAX_FRAME_BYTES", 16)
+    async with control_port(tmp_path / "s"), await ControlClient.connect(tmp_path / "s") as client:
+        with pytest.raises(ControlError, match="at most 16 are allowed"):
+            await client.publish(make_shop(7))

@@ -1,5 +1,6 @@
 """The DNS server as the process it is: started, fed, asked, orphaned and stopped on loopback."""
 
+import fcntl
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from dns import wire
+from dns import control, wire
 from dns.control import ControlClient, ControlError, NeedFullError, ServerOptions, ensure_server
 from dns.zone import Change, Zone, make_zone
 from tests.dns.outside import outside_resolver
@@ -165,6 +166,52 @@ async def test_server_of_another_release_is_replaced_and_starts_with_the_kept_zo
             assert addresses_in(await exchange(options, ask("web"))) == ["10.42.0.1"]
 
 
+async def test_server_that_does_not_answer_is_ended_and_another_starts_with_the_kept_zone(
+    options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(control, "STOP_TIMEOUT", 0.3)
+    async with running(options) as client:
+        frozen = (await client.status()).pid
+        await client.publish(zone_of(3, "10.42.0.1"))
+        assert options.state is not None
+        with trio.fail_after(5):
+            while not options.state.exists():
+                await trio.sleep(0.05)
+        os.kill(frozen, signal.SIGSTOP)
+        async with running(options) as other:
+            monkeypatch.setattr(control, "ANSWER_TIMEOUT", 10.0)
+            status = await other.status()
+            assert status.pid != frozen
+            assert status.serial == 3
+
+
+async def test_server_that_nobody_can_reach_is_ended_by_its_lock(
+    options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "STOP_TIMEOUT", 0.3)
+    async with running(options) as client:
+        pid = (await client.status()).pid
+        options.control.unlink()
+        await control.end_server(options.control)
+        with trio.fail_after(5):
+            while is_alive(pid):
+                await trio.sleep(0.02)
+        await control.end_server(options.control)
+
+
+async def test_process_that_is_no_dns_server_is_not_signalled(
+    options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "STOP_TIMEOUT", 0.05)
+    with control.lock_of(options.control).open("w") as lock:
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ControlError, match="does not end"):
+            await control.end_server(options.control)
+
+
 async def test_broken_state_file_is_named_in_the_log_and_the_server_starts_empty(options: ServerOptions) -> None:
     assert options.state is not None
     assert options.log is not None
@@ -234,7 +281,7 @@ async def test_address_in_use_is_said_in_the_status_and_taken_when_free(options:
 
 async def test_ten_thousand_random_strings_leave_it_answering_in_bounded_memory(options: ServerOptions) -> None:
     seed = random.randrange(1 << 32)
-    print("seed", seed)  # noqa: T201
+    print("seed", seed)
     rng = random.Random(seed)
     host, _, port = options.listen[0].partition(":")
     async with running(options) as client:

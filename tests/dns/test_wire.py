@@ -83,7 +83,7 @@ def test_pointer_loop_ends_in_an_error() -> None:
 
 def test_ten_thousand_random_strings_are_read_or_refused() -> None:
     seed = random.randrange(1 << 32)
-    print("seed", seed)  # noqa: T201
+    print("seed", seed)
     rng = random.Random(seed)
     for _ in range(10_000):
         message = PLAIN[: rng.choice((0, 12))] + rng.randbytes(rng.randrange(64))

@@ -1,5 +1,6 @@
 """What the DNS server is told: upstreams from resolv.conf, a zone of the state and of who lives, and never old news."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dns.control import ControlError, ServerOptions
 from dns.zone import Zone
 from node.commands import CreateStack
 from node.drive.consensus import Consensus
-from node.drive.names import RETRY_AFTER, Names, parse_upstreams
+from node.drive.names import RETRY_AFTER, HostResolvers, Names, parse_upstreams
 from node.drive.wakeup import Wakeup
 from node.model import DEFAULT_ENVIRONMENT_ID
 from tests.fakes.consensus import ME, founded_disk, leading_alone, make_consensus, now_ms, running, two_voters
@@ -35,6 +36,28 @@ METADATA = "rancher-metadata.rancher.internal"
 )
 def test_upstreams_are_the_resolvers_of_the_host_without_ourselves(text: str, upstreams: tuple[str, ...]) -> None:
     assert parse_upstreams(text) == upstreams
+
+
+def test_resolvers_follow_their_file_whatever_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    resolvers = HostResolvers(path)
+    assert resolvers.current() == ()
+    path.write_bytes(b"# caf\xe9\nnameserver 192.0.2.1\n")
+    assert resolvers.current() == ("192.0.2.1",)
+    path.write_text("nameserver 192.0.2.1\nnameserver 192.0.2.2\n")
+    assert resolvers.current() == ("192.0.2.1", "192.0.2.2")
+    path.unlink()
+    assert resolvers.current() == ()
+
+
+def test_resolvers_are_not_read_again_while_their_file_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\n")
+    resolvers, at = HostResolvers(path), path.stat().st_mtime_ns
+    assert resolvers.current() == ("192.0.2.1",)
+    path.write_text("nameserver 192.0.2.9\n")
+    os.utime(path, ns=(at, at))
+    assert resolvers.current() == ("192.0.2.1",)
 
 
 @dataclass(eq=False)
