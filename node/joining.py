@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from random import SystemRandom
 
 import trio
@@ -90,8 +91,21 @@ class Joining:
     kernel: KernelFeatures
     range_in_use: Callable[[str], tuple[str, ...]]
     """What on this host overlaps a network, in words."""
+    bind: str = "0.0.0.0"
+    """Where the daemon is going to listen."""
     has_overlay: bool = True
     """False with the in-memory engine, which needs no kernel."""
+
+
+def probe_address(joining: Joining) -> str:
+    """Return where probes are answered until the daemon listens.
+
+    An answer from another address than the one asked is no answer.  On all addresses at once the kernel picks the one
+    to answer from, so take the advertised one where this host has it itself.
+    """
+    if ip_address(joining.bind).is_unspecified and joining.address in joining.addresses:
+        return joining.address
+    return joining.bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +220,10 @@ class _Attempt:
         keys = ProbeKeys()
         keys.expect(key, trio.current_time(), trio.current_time() + PROBE_SECONDS)
         listener = ProbeListener(
-            keys, peer_port=self.facts.peer_port, overlay_port=self.facts.overlay_port, address=self.facts.advertise
+            keys,
+            peer_port=self.facts.peer_port,
+            overlay_port=self.facts.overlay_port,
+            address=probe_address(self.joining),
         )
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
@@ -310,7 +327,7 @@ async def _look_around(
         range_in_use=in_use,
         # The engine in memory asks nothing of the kernel, nor of a user.
         euid=os.geteuid() if joining.has_overlay else 0,
-        address=joining.address,
+        address=joining.bind,
     )
     findings = await check_local(local, ask_version)
     _, version = await ask_docker(ask_version)

@@ -44,7 +44,7 @@ class Local:
     range_in_use: tuple[str, ...] = ()
     euid: int = 0
     address: str = "0.0.0.0"
-    """Where the ports are bound."""
+    """Where the daemon is going to listen."""
 
 
 async def check_local(local: Local, ask_version: AskVersion) -> tuple[Finding, ...]:
@@ -114,7 +114,7 @@ def _why_not(error: OSError, kind: str, address: str, port: int, option: str) ->
         find = f"see who holds it: `ss -ln{flag}p 'sport = :{port}'`"
         return "in use on this host", f"{find}; stop that, or take another with {option}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address} is on no interface of this host", "give an address that it has with --advertise"
+        return f"{address} is on no interface of this host", "give an address that it has with --bind"
     return error.strerror or str(error), f"take another with {option}"
 
 

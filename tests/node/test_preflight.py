@@ -217,4 +217,4 @@ async def test_joining_host_and_member_see_each_other_both_ways(nursery: trio.Nu
 def test_port_on_an_address_of_another_host_is_no_question_of_ports() -> None:
     finding = preflight.check_port("peer port", "TCP", "192.0.2.77", 8090, "--peer-port")
     assert "on no interface" in finding.detail
-    assert "--advertise" in finding.try_
+    assert "--bind" in finding.try_

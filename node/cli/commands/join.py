@@ -181,6 +181,7 @@ async def _run_join(
         labels=labels,
         kernel=kernel,
         range_in_use=find_in_use,
+        bind=place.bind or "0.0.0.0",
         has_overlay=place.has_overlay,
     )
     return await join_cluster(
