@@ -19,6 +19,8 @@ class Limits:
     """Per listener, of all bodies read or answered at one moment: nobody has shown a key yet while a body arrives."""
     connections: int = 1024
     """Per listener.  When it is reached the connection that has been idle longest makes room for the new one."""
+    connections_per_client: int = 128
+    """Of one address over TCP: half-sent heads cannot be told from slow ones, and must not keep everybody else out."""
     head_timeout: float = 10.0
     """From the first byte of a request (for a new connection, from the start) to the end of its head."""
     body_timeout: float = 30.0

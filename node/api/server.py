@@ -7,6 +7,7 @@ in `_Connection._exchange`, with h11's `trailing_data`.  Rules: RFC 9112.
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -83,12 +84,14 @@ class ConnectionPool:
         self.stopping = False
         self.buffered = 0
         self._open: dict[_Connection, None] = {}
+        self._counts: Counter[str] = Counter()
+        """How many of them each address has."""
 
     async def run(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; never raises for what a peer does."""
         connection = _Connection(stream, self)
         try:
-            if len(self._open) >= self.limits.connections and not self._make_room():
+            if not self._has_room(connection.client):
                 await connection.refuse()
                 return
             async with self._member(connection):
@@ -108,16 +111,24 @@ class ConnectionPool:
         """Note that a connection was active just now."""
         self._open[connection] = self._open.pop(connection, None)
 
-    def _make_room(self) -> bool:
-        return any(connection.close_if_idle() for connection in self._open)
+    def _has_room(self, client: str) -> bool:
+        """Whether one more may come in, be it in the place of one that is idle."""
+        # A client at its bound makes room among its own, and with that for all.
+        if client and self._counts[client] >= self.limits.connections_per_client:
+            return any(one.client == client and one.close_if_idle() for one in self._open)
+        return len(self._open) < self.limits.connections or any(one.close_if_idle() for one in self._open)
 
     @asynccontextmanager
     async def _member(self, connection: "_Connection") -> AsyncIterator[None]:
         self._open[connection] = None
+        self._counts[connection.client] += 1
         try:
             yield
         finally:
             del self._open[connection]
+            self._counts[connection.client] -= 1
+            if not self._counts[connection.client]:
+                del self._counts[connection.client]
 
 
 class _Connection:
@@ -128,7 +139,7 @@ class _Connection:
         self._pool = pool
         self._limits = pool.limits
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=pool.limits.head_bytes)
-        self._client, self._is_local = _peer(stream)
+        self.client, self._is_local = _peer(stream)
         self._idle: trio.CancelScope | None = None
         self._first = True
         self._is_head = False
@@ -197,7 +208,7 @@ class _Connection:
             query=query,
             headers=tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers),
             body=body,
-            client=self._client,
+            client=self.client,
             is_local=self._is_local,
             scheme="https" if isinstance(self._stream, trio.SSLStream) else "http",
         )

@@ -263,6 +263,45 @@ async def test_server_tells_the_client_address_over_tcp() -> None:
             assert await stream.receive_some() == b""
 
 
+async def open_from(address: str, port: int) -> trio.SocketStream:
+    """Connect from an address of our choice."""
+    sock = trio.socket.socket()
+    await sock.bind((address, 0))
+    await sock.connect(("127.0.0.1", port))
+    return trio.SocketStream(sock)
+
+
+async def say(stream: trio.abc.Stream, text: str) -> str:
+    """Send text and return the first piece of the answer."""
+    await stream.send_all(text.encode())
+    with trio.fail_after(5):
+        return (await stream.receive_some()).decode()
+
+
+async def test_one_address_cannot_hold_all_connections_with_half_sent_requests() -> None:
+    listeners = await open_tcp_listeners("127.0.0.1", 0)
+    port = listeners[0].socket.getsockname()[1]
+    stop = trio.Event()
+    half = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"
+    get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, echo, listeners, limits=Limits(connections_per_client=2), stop=stop))
+        first, second = await open_from("127.0.0.1", port), await open_from("127.0.0.1", port)
+        for stream in (first, second):
+            assert "100" in await say(stream, half)
+        async with await open_from("127.0.0.1", port) as refused:
+            assert "503" in (await refused.receive_some()).decode()
+        async with await open_from("127.0.0.2", port) as other:
+            assert "200" in await say(other, get)
+        assert "200" in await say(first, "x")
+        async with await open_from("127.0.0.1", port) as again:
+            assert "200" in await say(again, get), "the idle one makes room"
+            assert await first.receive_some() == b""
+        for stream in (first, second):
+            await stream.aclose()
+        stop.set()
+
+
 async def test_unix_socket_is_root_only_local_and_gone_after_the_stop(tmp_path: Path) -> None:
     path = tmp_path / "corral.sock"
     stale = socket.socket(socket.AF_UNIX)
