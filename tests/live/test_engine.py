@@ -1,6 +1,8 @@
 """The engine contract on a real Docker daemon, that of a lab host."""
 
+import gc
 import json
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -28,6 +30,10 @@ def lab() -> Iterator[Lab]:
     made.up(1)
     yield made
     made.down()
+    # The client library leaves the sockets of broken conversations to the garbage collector.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
