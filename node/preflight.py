@@ -11,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,10 +20,16 @@ from node.probes import Reached, probe_path_mtu, probe_tcp, probe_udp
 from protocol.admission import check_docker, check_firewall, check_overlay, check_range
 from protocol.join import Facts, Finding, KernelFeatures
 
+if TYPE_CHECKING:
+    from protocol.pki import Certificate
+
 DISK_FAIL_BYTES = 64 * 2**20
 DISK_WARN_BYTES = 512 * 2**20
 MIN_PATH_MTU = 1280
 DOCKER_TIMEOUT = 5.0
+ALARM_DAYS = 14
+"""A certificate is renewed 30 days before it ends; one that is nearer to that has a problem."""
+DAY_SECONDS = 86400.0
 _PATH_MTU = "path MTU"
 
 AskVersion = Callable[[], Awaitable[EngineVersion]]
@@ -116,6 +123,19 @@ def _why_not(error: OSError, kind: str, address: str, port: int, option: str) ->
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{address} is on no interface of this host", "give an address that it has with --bind"
     return error.strerror or str(error), f"take another with {option}"
+
+
+def check_certificate(certificate: "Certificate", now: float) -> Finding:
+    """Warn of a certificate that ends soon: it should have been renewed long before, and then nobody talks to us."""
+    until = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+    days = (certificate.not_valid_after_utc.timestamp() - now) / DAY_SECONDS
+    if days > ALARM_DAYS:
+        return Finding("certificate", "ok", f"in force until {until}")
+    if days > 0:
+        advice = "see why it cannot be renewed in this node's log; a leader and the way to it are needed"
+        return Finding("certificate", "warn", f"it ends on {until}, in {days:.0f} days, and is not renewed", advice)
+    advice = "see that the clock is right; if it is, `node leave --force` here, then join again"
+    return Finding("certificate", "fail", f"it ended on {until}: no member talks to this host", advice)
 
 
 def check_disk(folder: Path) -> Finding:

@@ -16,13 +16,14 @@ from node.drive.link import Caller, LinkDownError, RequestFailedError
 from node.drive.overlaying import Overlaying
 from node.model import Host, host_of_node
 from node.ports import Engine
-from node.preflight import Target, ask_docker, merge_ways, probe_pair
+from node.preflight import Target, ask_docker, check_certificate, merge_ways, probe_pair
 from node.probes import ProbeService
 from node.store.identity import Identity
 from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import NodeId
 from protocol.join import Finding, Findings
 from protocol.messages import Kind
+from protocol.pki import certificate_from_pem
 from protocol.probe import derive_probe_key
 
 PROBE_SECONDS = 20.0
@@ -109,7 +110,8 @@ class Doctor:
                 "bring back a majority of the voters: `node status` lists them",
             )
         )
-        findings = [docker, leader]
+        certificate = check_certificate(certificate_from_pem(self.identity().certificate_pem.encode()), self.now())
+        findings = [docker, leader, certificate]
         if self.overlaying is not None:
             findings += await self._examine_overlay(self.overlaying)
         return findings

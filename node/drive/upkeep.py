@@ -19,6 +19,7 @@ from node.drive.link import LinkDownError, RequestFailedError
 from node.drive.wakeup import Wakeup
 from node.model import Host, HostFacts, host_of_node
 from node.ports import Engine, EngineError, EngineVersion, MemberView, RefusedError, Unavailable
+from node.preflight import DAY_SECONDS, check_certificate
 from node.store.identity import DataFolder, Identity
 from protocol.errors import ProtocolError
 from protocol.messages import Kind
@@ -43,7 +44,7 @@ RENEW_RETRY = 60.0
 SEEDS_EVERY = 30.0
 MAX_SEEDS = 32
 ADDRESS_EVERY = 5.0
-ALARM_DAYS = 14
+ALARM_EVERY = DAY_SECONDS
 
 log = logging.getLogger("corral.upkeep")
 
@@ -69,6 +70,7 @@ class Upkeep:
     is_reported: trio.Event = field(default_factory=trio.Event)
     """Set once the cluster knows this host as it is: it is active."""
     _is_removed: bool = False
+    _warn_again_at: float = 0.0
     _saving: trio.Lock = field(default_factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -128,7 +130,15 @@ class Upkeep:
                 except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:
                     log.warning("this host's certificate is due for renewal and could not be renewed: %s", error)
                     wait = RENEW_RETRY
+            self._warn_of_end()
             await trio.sleep(wait)
+
+    def _warn_of_end(self) -> None:
+        """Say daily that the certificate ends soon: a log that only tells of attempts is not read."""
+        finding = check_certificate(certificate_from_pem(self.identity.certificate_pem.encode()), self.now())
+        if finding.level != "ok" and self.now() >= self._warn_again_at:
+            self._warn_again_at = self.now() + ALARM_EVERY
+            log.error("this host's certificate: %s; %s", finding.detail, finding.try_)
 
     async def _renew_once(self) -> None:
         await self.consensus.wait_state()

@@ -14,6 +14,7 @@ from node.ports import EngineError, EngineVersion
 from node.probes import ProbeListener
 from protocol.join import Finding
 from protocol.probe import ProbeKeys, derive_probe_key
+from tests.node.drive.certificates import authority
 from tests.protocol.test_join import FACTS, KERNEL
 
 KEY = derive_probe_key(b"secret", b"n" * 16)
@@ -218,3 +219,12 @@ def test_port_on_an_address_of_another_host_is_no_question_of_ports() -> None:
     finding = preflight.check_port("peer port", "TCP", "192.0.2.77", 8090, "--peer-port")
     assert "on no interface" in finding.detail
     assert "--bind" in finding.try_
+
+
+@pytest.mark.parametrize(("days", "level"), [(60.0, "ok"), (15.0, "ok"), (13.0, "warn"), (0.1, "warn"), (-0.1, "fail")])
+def test_certificate_that_ends_soon_is_said(days: float, level: str) -> None:
+    certificate = authority()[0]
+    end = certificate.not_valid_after_utc.timestamp()
+    finding = preflight.check_certificate(certificate, end - days * preflight.DAY_SECONDS)
+    assert finding.level == level
+    assert bool(finding.try_) is (level != "ok")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -20,6 +21,7 @@ from node.drive.upkeep import RENEW_RETRY, Upkeep
 from node.engine.memory import MemoryEngine
 from node.model import host_of_node
 from node.ports import MemberView
+from node.preflight import DAY_SECONDS
 from node.store.identity import DataFolder, Identity
 from protocol.ids import Index, NodeId, Term
 from protocol.messages import Kind
@@ -201,6 +203,25 @@ async def test_renewal_is_tried_again_when_the_leader_is_down(tmp_path: Path, au
         await trio.sleep(RENEW_RETRY * 2.5)
         asked = [kind for _, kind, _ in duties.follower.transport.requests if kind is Kind.RENEW]
         assert len(asked) == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_certificate_that_nobody_renews_is_an_alarm_a_day(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def alarms() -> int:
+        return sum("is not renewed" in record.getMessage() for record in caplog.records)
+
+    async with following(tmp_path) as duties, trio.open_nursery() as nursery:
+        end = certificate_from_pem(duties.identity.certificate_pem.encode()).not_valid_after_utc.timestamp()
+        duties.now = end - 15 * DAY_SECONDS
+        await nursery.start(duties.upkeep.run)
+        await trio.sleep(RENEW_RETRY * 2.5)
+        assert alarms() == 0
+        for day in (1, 2):
+            duties.now = end - (14 - day) * DAY_SECONDS
+            await trio.sleep(RENEW_RETRY * 2.5)
+            assert alarms() == day
         nursery.cancel_scope.cancel()
 
 
