@@ -1,7 +1,7 @@
 """The daemon of one host: runs the parts of an existing identity until it is told to stop.
 
 `node start` and `node join` make the identity and then become this program.  It stops cleanly on SIGTERM and SIGINT
-within STOP_TIMEOUT; containers, the overlay and the DNS server go on without it.
+within STOP_TIMEOUT, unless disk or kernel hang; containers, the overlay and the DNS server go on without it.
 """
 
 if __name__ == "__main__":
@@ -40,7 +40,7 @@ from node.store.identity import DataFolder, FolderInUseError, Identity
 from node.store.log import CorruptStoreError, StoreFailedError
 
 STOP_TIMEOUT = 8.0
-"""Seconds from the signal until everything is given up that has not ended by itself."""
+"""Seconds from the signal until all that still runs is cancelled; a write to the disk is waited for even then."""
 ACTIVE_TIMEOUT = 60.0
 MAX_WELCOME = 65536
 MAX_SEEDS = 64

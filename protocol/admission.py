@@ -52,8 +52,6 @@ class TokenState:
     is_rotated: bool = False
     """Replaced by `node token rotate`; kept for a while so that the refusal can say so."""
 
-    uses_left: int | None = None
-
 
 def check_served_ca(token: JoinToken, served_digest: bytes, url: str) -> JoinRefused | None:
     """Refuse a CA that is not the token's, before the secret is said; `served_digest` is `pki.ca_digest`."""
@@ -84,8 +82,6 @@ def check_token(proof: TokenProof, known: Mapping[str, TokenState], now: float) 
     if is_expired(token.expires_at, now):
         ago = now - (token.expires_at or now)
         return JoinRefused("token_expired", f"join token {token.token_id} expired {render_span(ago)} ago", _NEW_TOKEN)
-    if token.uses_left is not None and token.uses_left <= 0:
-        return JoinRefused("token_spent", f"join token {token.token_id} was used as often as it may be", _NEW_TOKEN)
     return None
 
 

@@ -197,7 +197,6 @@ RefusalCode = Literal[
     "token_unknown",
     "token_expired",
     "token_rotated",
-    "token_spent",
     "wrong_cluster",
     "already_member",
     "name_taken",

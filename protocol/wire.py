@@ -96,7 +96,7 @@ class FrameReader:
     __slots__ = ("_broken", "_buffer", "_limit")
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        """A link whose peer is not authenticated yet passes a smaller limit."""
+        """`max_frame_bytes` only lowers the limit: a link whose peer is a stranger takes small frames."""
         self._buffer = bytearray()
         self._broken = False
         self._limit = min(max_frame_bytes, MAX_FRAME_BYTES)

@@ -35,8 +35,6 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """WireGuard (X25519) private key."""
     seal_private: bytes
     """X25519 private key that opens what is sealed to this node."""
-    ca_key_pem: str | None = None
-    """Only on the founder, until the CA key lies sealed in the replicated state."""
     overlay_network: str
     overlay_mode: OverlayMode
     address: str

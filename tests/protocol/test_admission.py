@@ -50,7 +50,6 @@ def test_token_of_this_cluster_is_accepted() -> None:
         (state(expires_at=NOW - 7200), "token_expired", "expired 2 h ago"),
         (state(expires_at=NOW), "token_expired", "expired 0 s ago"),
         (state(is_rotated=True), "token_rotated", "rotated away"),
-        (state(uses_left=0), "token_spent", "used as often"),
     ],
 )
 def test_token_is_refused_with_its_reason(known: dict[str, admission.TokenState], code: str, why: str) -> None:
