@@ -45,6 +45,8 @@ READ_BYTES = 65536
 
 NETWORK_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ssl.CertificateError)
 
+REFUSAL = b"it is no host of the cluster any more; `node leave --force` takes away what is left of it there"
+
 log = logging.getLogger("corral.link")
 
 
@@ -97,6 +99,9 @@ class Link:
         self._unknown = Counter[str]()
         self._strangers = Counter[str]()
         self._incoming: dict[NodeId, set[trio.CancelScope]] = {}
+        self._refused: set[NodeId] = set()
+        self.refused_by: set[NodeId] = set()
+        """Peers that have said that this node is no member."""
 
     def connect(
         self,
@@ -216,12 +221,21 @@ class Link:
                 with suppress(ProtocolError, *NETWORK_ERRORS):
                     while data := await stream.receive_some(READ_BYTES):
                         for frame in reader.feed(bytes(data)):
-                            _take_reply(peer, frame)
+                            self._take_reply(peer, frame)
                 nursery.cancel_scope.cancel()
         finally:
             peer.connected = False
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
+
+    def _take_reply(self, peer: _Peer, frame: Frame) -> None:
+        if frame.kind == Kind.FAILED and frame.number == 0 and peer.node not in self.refused_by:
+            self.refused_by.add(peer.node)
+            log.error("node %s refuses this one: %s", peer.node[:8], frame.payload[:200].decode("utf-8", "replace"))
+        waiting = peer.waiting.get(frame.number)
+        if waiting and not waiting[1]:
+            waiting[1].append(frame)
+            waiting[0].set()
 
     async def _serve(self, tcp: trio.SocketStream) -> None:
         """Serve one incoming connection; whatever it sends, only this connection suffers."""
@@ -260,7 +274,11 @@ class Link:
             await self._serve_stranger(caller, stream)
             return
         if not self._may_speak(caller.node):
-            log.warning("refused node %s at %s: it is no member", caller.node[:8], caller.address)
+            level = logging.DEBUG if caller.node in self._refused else logging.WARNING  # It tries again each second.
+            self._refused.add(caller.node)
+            log.log(level, "refused node %s at %s: it is no member", caller.node[:8], caller.address)
+            with trio.move_on_after(HANDSHAKE_TIMEOUT):
+                await stream.send_all(encode_frame(Frame(Kind.FAILED, 0, REFUSAL)))
             return
         scopes = self._incoming.setdefault(caller.node, set())
         with trio.CancelScope() as scope:
@@ -340,13 +358,6 @@ def _identify(stream: "trio.SSLStream[trio.SocketStream]", tcp: trio.SocketStrea
     certificate: bytes | None = stream.getpeercert(binary_form=True)
     address = str(tcp.socket.getpeername()[0])
     return Caller(node_id_of(certificate) if certificate else None, address)
-
-
-def _take_reply(peer: _Peer, frame: Frame) -> None:
-    waiting = peer.waiting.get(frame.number)
-    if waiting and not waiting[1]:
-        waiting[1].append(frame)
-        waiting[0].set()
 
 
 def _drain(peer: _Peer) -> None:

@@ -143,6 +143,7 @@ async def test_node_that_is_no_member_is_not_answered(tmp_path: Path) -> None:
         b.members.clear()
         with pytest.raises(LinkDownError):
             await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+        assert a.link.refused_by == {B}
 
 
 async def test_node_of_another_cluster_is_not_believed(tmp_path: Path) -> None:
