@@ -60,24 +60,12 @@ class DockerEngine:
 
     async def version(self) -> EngineVersion:
         """Ask the engine who it is."""
-        version, info = await self._call(lambda client: (client.version(), client.info()))
-        return EngineVersion(
-            version=str(version["Version"]),
-            api=str(version["ApiVersion"]),
-            kernel=str(info.get("KernelVersion", "")),
-            os=str(info.get("OperatingSystem", "")),
-            cpus=int(info.get("NCPU", 0)),
-            memory_bytes=int(info.get("MemTotal", 0)),
-        )
+        return await self._call(_version)
 
     async def list_containers(self) -> tuple[EngineContainer, ...]:
         """List this cluster's containers."""
-        filters = {"label": [f"{CLUSTER_LABEL}={self._cluster_id}"]}
-        rows = await self._call(lambda client: client.containers(all=True, filters=filters))
-        listed = {str(row["Id"]): str(row["State"]) for row in rows}
+        listed, found = await self._call(lambda client: _list(client, self._cluster_id))
         self._known = {external_id: known for external_id, known in self._known.items() if external_id in listed}
-        # Inspecting waits for a start that is under way, and one such container would hold up the news of all others.
-        found = {str(row["Id"]): never_started(row) for row in rows if row["State"] == "created"}
         stale = [
             external_id
             for external_id, state in listed.items()
@@ -243,6 +231,28 @@ class DockerEngine:
             write_private(path, text.encode())
             path.chmod(0o644)
         return path
+
+
+# What the engine answers is read in the thread too: an answer of an unknown shape is an EngineError like any other.
+
+
+def _version(client: docker.APIClient) -> EngineVersion:
+    version, info = client.version(), client.info()
+    return EngineVersion(
+        version=str(version["Version"]),
+        api=str(version["ApiVersion"]),
+        kernel=str(info.get("KernelVersion", "")),
+        os=str(info.get("OperatingSystem", "")),
+        cpus=int(info.get("NCPU", 0)),
+        memory_bytes=int(info.get("MemTotal", 0)),
+    )
+
+
+def _list(client: docker.APIClient, cluster_id: str) -> tuple[dict[str, str], dict[str, EngineContainer]]:
+    """Return the state of each container, and those that never started: inspecting one waits for its start to end."""
+    rows = client.containers(all=True, filters={"label": [f"{CLUSTER_LABEL}={cluster_id}"]})
+    listed = {str(row["Id"]): str(row["State"]) for row in rows}
+    return listed, {str(row["Id"]): never_started(row) for row in rows if row["State"] == "created"}
 
 
 def never_started(row: Mapping[str, Any]) -> EngineContainer:

@@ -137,6 +137,12 @@ async def test_spec_that_the_client_library_stumbles_over_is_an_engine_error(
     assert refused.value.code == "failed"
 
 
+async def test_answer_of_an_unknown_shape_is_an_engine_error(engine: DockerEngine) -> None:
+    use(engine, FakeClient(attached=[{"Id": "a"}]))
+    with pytest.raises(EngineError, match="State"):
+        await engine.list_containers()
+
+
 async def test_call_to_an_engine_that_hangs_is_left_behind_when_cancelled(engine: DockerEngine) -> None:
     client = use(engine, FakeClient(hangs=Event()))
     assert client.hangs is not None
