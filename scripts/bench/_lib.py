@@ -39,6 +39,18 @@ def parse_options(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def finish(name: str, figure: str, goal: str, holds: bool) -> None:
     """Print the line that a benchmark ends with, and end with its exit status."""
     sys.stdout.write(f"{name}: {figure}, goal {goal}: {'holds' if holds else 'falls short'}\n")
