@@ -8,7 +8,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,6 +49,10 @@ NETLINK_NETFILTER = 12
 
 WATCHED = {socket.NETLINK_ROUTE: 0x1 | 0x10 | 0x40, NETLINK_NETFILTER: 1 << 6}
 """The groups of links, IPv4 addresses and IPv4 routes, and that of nft rules, by family."""
+
+QUIET = 1.0
+"""Seconds between two calls of a watch: starting containers changes links all the time, and each look has its price."""
+DRAIN_LIMIT = 10_000
 
 FAILURES = (
     OSError,
@@ -96,7 +99,7 @@ class Overlay:
         self,
         wake: Callable[[], None],
         *,
-        quiet: float = 0.2,
+        quiet: float = QUIET,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Call `wake` after any change of links, addresses, routes or nft rules, each at most once per `quiet` seconds.
@@ -165,7 +168,7 @@ async def _watch_family(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     try:
-        watched = trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
+        watched = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, family)
     except OSError:
         if family == socket.NETLINK_ROUTE:
             raise
@@ -173,14 +176,24 @@ async def _watch_family(
         task_status.started()
         return
     with watched:
-        await watched.bind((0, groups))
+        watched.bind((0, groups))
         task_status.started()
         while True:
-            # ENOBUFS says that something was missed: wake all the same.
-            with suppress(OSError):
-                await watched.recv(65536)
+            await trio.lowlevel.wait_readable(watched)
+            drain(watched)
             wake()
             await trio.sleep(quiet)
+
+
+def drain(watched: socket.socket) -> None:
+    """Read all that waits: one look at the host answers it, and a container's start alone makes dozens of messages."""
+    for _ in range(DRAIN_LIMIT):
+        try:
+            watched.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            continue  # ENOBUFS: something was missed, and what is woken reads everything anyway.
 
 
 def read_facts(config: OverlayConfig | None) -> Facts:
