@@ -6,6 +6,7 @@ opened them.  One round at a time; whoever is woken calls `apply` again with wha
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -51,8 +52,12 @@ WATCHED = {socket.NETLINK_ROUTE: 0x1 | 0x10 | 0x40, NETLINK_NETFILTER: 1 << 6}
 """The groups of links, IPv4 addresses and IPv4 routes, and that of nft rules, by family."""
 
 QUIET = 1.0
-"""Seconds between two calls of a watch: starting containers changes links all the time, and each look has its price."""
+"""Seconds between two calls of a watch."""
 DRAIN_LIMIT = 10_000
+LINK_MESSAGES = (16, 17)
+"""RTM_NEWLINK and RTM_DELLINK."""
+LINK_ATTRIBUTES_AT = 32
+IFLA_IFNAME = 3
 
 FAILURES = (
     OSError,
@@ -103,6 +108,8 @@ class Overlay:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Call `wake` after any change of links, addresses, routes or nft rules, each at most once per `quiet` seconds.
+
+        Containers' own links are left out: nothing of the overlay depends on them.
 
         Docker's own chains are nft rules where its iptables writes such; where it does not, or a kernel tells nothing
         of rules, only calling `apply` now and then finds them gone.
@@ -180,20 +187,35 @@ async def _watch_family(
         task_status.started()
         while True:
             await trio.lowlevel.wait_readable(watched)
-            drain(watched)
-            wake()
-            await trio.sleep(quiet)
+            if drain(watched):
+                wake()
+                await trio.sleep(quiet)
 
 
-def drain(watched: socket.socket) -> None:
-    """Read all that waits: one look at the host answers it, and a container's start alone makes dozens of messages."""
+def drain(watched: socket.socket) -> bool:
+    """Read all that waits, since one look at the host answers it; tell whether any of it is reason to look."""
+    is_reason = False
     for _ in range(DRAIN_LIMIT):
         try:
-            watched.recv(65536)
+            is_reason |= not _is_of_a_container(watched.recv(65536))
         except BlockingIOError:
-            return
+            break
         except OSError:
-            continue  # ENOBUFS: something was missed, and what is woken reads everything anyway.
+            is_reason = True  # ENOBUFS: something was missed.
+    return is_reason
+
+
+def _is_of_a_container(message: bytes) -> bool:
+    """Tell whether a message of rtnetlink(7) is of a container's end of a bridge: each start makes dozens of them."""
+    if len(message) < LINK_ATTRIBUTES_AT or int.from_bytes(message[4:6], sys.byteorder) not in LINK_MESSAGES:
+        return False
+    at = LINK_ATTRIBUTES_AT
+    while at + 4 <= len(message):
+        size = int.from_bytes(message[at : at + 2], sys.byteorder)
+        if int.from_bytes(message[at + 2 : at + 4], sys.byteorder) == IFLA_IFNAME:
+            return message[at + 4 : at + size].startswith(b"veth")
+        at += max(4, (size + 3) & ~3)
+    return False
 
 
 def read_facts(config: OverlayConfig | None) -> Facts:
