@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import trio
 from dnslib import RR, A, DNSRecord
 
+from tests.fakes.loopback import free_port
+
 Mood = Callable[[bytes], list[bytes]]
 
 
@@ -49,8 +51,8 @@ async def outside_resolver(
     """Run a resolver on one free loopback port, by datagram and by stream."""
     resolver = OutsideResolver(datagram, stream)
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
-        await sock.bind(("127.0.0.1", 0))
-        resolver.port = sock.getsockname()[1]
+        resolver.port = free_port()
+        await sock.bind(("127.0.0.1", resolver.port))
         listeners = await trio.open_tcp_listeners(resolver.port, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_datagrams, resolver, sock)

@@ -16,14 +16,13 @@ from dns.upstream import Upstreams
 from dns.zone import make_zone
 from tests.dns.outside import outside_resolver
 from tests.dns.questions import addresses_in, ask
+from tests.fakes.loopback import free_port
 
 
 @asynccontextmanager
 async def listening(*, upstreams: tuple[str, ...] = ()) -> AsyncIterator[tuple[Responder, int]]:
     """Run listeners on a free loopback port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
+    port = free_port()
     responder = Responder(Upstreams([], Random(1)), Random(1))
     names = {"web.rancher.internal": tuple(f"10.42.0.{last}" for last in range(1, 101))}
     responder.use_zone(make_zone(1, names, allow=("127.0.0.0/8",), upstreams=upstreams))

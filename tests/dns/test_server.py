@@ -18,15 +18,9 @@ from dns.control import ControlClient, ControlError, NeedFullError, ServerOption
 from dns.zone import Change, Zone, make_zone
 from tests.dns.outside import outside_resolver
 from tests.dns.questions import addresses_in, ask, read
+from tests.fakes.loopback import free_port
 
 MAX_RSS_KB = 30 * 1024
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture
