@@ -220,6 +220,8 @@ def _connect(parts: Parts) -> None:
             parts.overlaying.wakeup.set()
 
     parts.upkeep.on_address = on_identity
+    if parts.overlaying:
+        parts.overlaying.on_news = parts.upkeep.wakeup.set
     consensus.listen(on_state)
 
     def on_group() -> None:

@@ -34,7 +34,7 @@ from node.ports import Engine, EngineContainer, EngineError, RefusedError, Unava
 from protocol.ids import NodeId
 
 SETTLE = 0.005
-AT_LEAST_EVERY = 10.0
+AT_LEAST_EVERY = 30.0
 ENGINE_RETRY = 2.0
 STEPS_AT_ONCE = 6
 """More creations at once make an engine slower, not faster."""

@@ -19,7 +19,7 @@ from node.plan.peers import render_overlay
 from node.ports import Engine, EngineError, NetworkSpec
 from protocol.ids import NodeId
 
-AT_LEAST_EVERY = 30.0
+AT_LEAST_EVERY = 60.0
 RETRY_AFTER = 2.0
 REMOVE_ROUNDS = 5
 NETWORK_NAME = "corral"
@@ -40,6 +40,8 @@ class Overlaying:
     overlay: Overlay
     wakeup: Wakeup
     ready: trio.Event
+    on_news: Callable[[], None] = lambda: None
+    """Called when another kind of tunnel, or another MTU, has come into use."""
     report: OverlayReport | None = None
     trouble: str | None = None
     """Why the overlay is not as it should be, for `status` and `doctor`."""
@@ -112,7 +114,10 @@ class Overlaying:
             # The bridge is Docker's to make, with the MTU of the tunnel; what belongs on it follows once it is there.
             await self.engine.ensure_network(_network_of(host, report.mtu))
             report = await self.overlay.apply(config) if report.failures else report
+        is_news = self.report is None or (self.report.kind, self.report.mtu) != (report.kind, report.mtu)
         self.report = report
+        if is_news:
+            self.on_news()
         if report.failures:
             raise RuntimeError("; ".join(report.failures))
         self.trouble = None

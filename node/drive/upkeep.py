@@ -36,7 +36,7 @@ from protocol.pki import (
     verify_key,
 )
 
-REPORT_EVERY = 30.0
+REPORT_EVERY = 300.0
 REPORT_RETRY = 1.0
 CURRENT_POLL = 0.1
 RENEW_CHECK_EVERY = 3600.0
