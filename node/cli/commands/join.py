@@ -49,7 +49,7 @@ MAX_TOKEN_BYTES = 4096
     cls=Command,
     examples=(
         "node join http://h1:8080 --token corral1_…",
-        "node join h1 --token-file /root/token --name h2 --label zone=b",
+        "node join h1 --token-file ./token --name h2 --label zone=b",
     ),
 )
 @click.argument("url")
