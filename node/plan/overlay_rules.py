@@ -7,6 +7,7 @@ routes say at that moment.  `node/overlay/firewall.py` loads the text; nothing h
 from hashlib import sha256
 
 from node.plan.overlay_model import OverlayConfig
+from protocol.probe import MAGIC
 
 TABLE = "inet corral"
 COMMENT = "corral-overlay"
@@ -54,8 +55,11 @@ def _guard_in(config: OverlayConfig) -> list[str]:
     ours = f'{{ "{config.bridge}", "{config.tunnel}" }}'
     rules = ['iifname "lo" accept']
     if config.mode == "vxlan":
-        # VXLAN carries no proof of its sender; packets that this host merely forwards are not our business.
-        rules.append(f"udp dport {config.listen_port} fib daddr type local ip saddr != @members counter drop")
+        # VXLAN carries no proof of its sender; packets that this host merely forwards are not our business.  A host
+        # that joins is no member yet and probes the port: what begins so is no VXLAN, its valid flag is not set.
+        not_probe = f"@th,64,32 != 0x{MAGIC.hex()}"
+        guard = f"udp dport {config.listen_port} fib daddr type local ip saddr != @members {not_probe}"
+        rules.append(f"{guard} counter drop")
     rules += [
         f"ip saddr {config.network} iifname != {ours} counter drop",
         # Before translation: published ports and masqueraded answers carry the host's address here and pass.

@@ -30,6 +30,7 @@ from node.plan.overlay_model import (
 )
 from node.plan.overlay_rules import docker_rules, render_script, script_digest
 from node.plan.overlay_steps import ConfigureWireGuard, LoadRules, PutRoute, RemoveTunnel
+from protocol.probe import MAGIC
 from tests.fakes.overlay_host import OverlayHost
 
 NETWORK = "10.42.0.0/16"
@@ -296,3 +297,9 @@ def test_address_arithmetic_covers_the_network() -> None:
     for number, bits in ((256, 24), (-1, 24), (0, 31), (0, 8)):
         with pytest.raises(ValueError, match=r"subnet"):
             subnet_of_host(NETWORK, bits, number)
+
+
+def test_guard_of_vxlan_lets_the_probes_of_a_joining_host_through() -> None:
+    script = render_script(make_config(mode="vxlan"))
+    assert f"ip saddr != @members @th,64,32 != 0x{MAGIC.hex()} counter drop" in script
+    assert not MAGIC[0] & 0x08, "the bit that makes a VXLAN header valid (RFC 7348 section 5)"
