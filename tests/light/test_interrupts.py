@@ -64,7 +64,7 @@ def test_interrupted_join_says_whether_this_host_is_a_member(
         assert ran.code in (INTERRUPTED, -signal.SIGINT), ran
         assert picture(member) == before
         assert not newcomer.data.exists()
-        assert "nterrupt" in ran.err or ran.code == -signal.SIGINT, ran
+        assert "interrupted: " in ran.err or ran.code == -signal.SIGINT, ran
 
 
 @pytest.mark.parametrize("after", [0.2, 0.4, 0.6, 0.8, 1.0])
@@ -80,6 +80,13 @@ def test_interrupted_start_leaves_nothing_or_a_whole_cluster(light: LightCluster
         assert ran.code in (INTERRUPTED, -signal.SIGINT), ran
         light.launch(node, ["start", *node.flags(), "--access-control", "none"])
         light.wait_active(node)
+
+
+@pytest.mark.parametrize("after", [0.03, 0.06, 0.09, 0.12])
+def test_interrupted_command_says_so_while_its_code_is_still_being_read(after: float) -> None:
+    with running("stack", "ls") as process:
+        ran = interrupt(process, after)
+    assert ran.code != INTERRUPTED or "interrupted: nothing was asked" in ran.err, ran
 
 
 def test_interrupted_wait_says_that_the_change_goes_on(cluster: LightCluster) -> None:
