@@ -35,9 +35,9 @@ from node.drive.names import DNS_ADDRESS
 from node.drive.watchdog import Watchdog
 from node.logs import set_up
 from node.operations import NodeOperations
+from node.store.errors import CorruptStoreError, StoreFailedError
 from node.store.files import CorruptFileError
 from node.store.identity import DataFolder, FolderInUseError, Identity
-from node.store.log import CorruptStoreError, StoreFailedError
 
 STOP_TIMEOUT = 8.0
 """Seconds from the signal until all that still runs is cancelled; a write to the disk is waited for even then."""
@@ -69,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         watchdog = Watchdog()
         trio.run(run_node, identity, folder, options, welcome, watchdog, instruments=[watchdog])
-    except* (CannotRunError, CorruptFileError, CorruptStoreError, StoreFailedError, FolderInUseError) as errors:
+    except* (CannotRunError, CorruptFileError, CorruptStoreError, FolderInUseError) as errors:
         raise SystemExit(f"cannot run: {_first(errors)}") from None
+    except* StoreFailedError as errors:
+        raise SystemExit(f"cannot run: {_first(errors)}; then start the node again") from None
     except* OSError as errors:
         # A file that cannot be written, mostly: a full disk, a folder of somebody else's.
         log.debug("this ended the daemon", exc_info=errors)

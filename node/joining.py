@@ -19,8 +19,9 @@ from node.drive.link import NETWORK_ERRORS
 from node.ports import EngineVersion
 from node.preflight import Local, PairReport, Target, ask_docker, check_local, merge_ways, probe_pair
 from node.probes import ProbeListener
+from node.store.errors import StoreFailedError
 from node.store.identity import DataFolder, Identity
-from node.store.log import LogStore, StoreFailedError
+from node.store.log import LogStore
 from protocol.admission import check_info, check_served_ca, proof_of, refusal_of
 from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId, new_node_id

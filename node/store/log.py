@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
+from node.store.errors import CorruptStoreError, StoreFailedError
 from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.messages import Entry, EntryKind, SnapshotMeta, decode_config, encode_config
@@ -29,26 +30,6 @@ _TABLES = (
     " config BLOB NOT NULL, size INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT",
     "snapshot_chunk (number INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT",
 )
-
-
-class CorruptStoreError(Exception):
-    """A record that is not what was written; the message names file and record and says what to do."""
-
-    def __init__(self, path: Path, record: str, why: str) -> None:
-        super().__init__(
-            f"{path}: {record} is damaged ({why}); this host must not go on with it: move the folder away and join "
-            "the cluster again, or restore the file from a backup made while the daemon was stopped"
-        )
-
-
-class StoreFailedError(Exception):
-    """The disk did not take a write or did not answer; nothing may be promised that depends on it."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(
-            f"{path}: {why}; make room on that disk or repair it, and start the node again: nothing that was "
-            "acknowledged is lost"
-        )
 
 
 class LogStore:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.store.log import CorruptStoreError, LogStore, StoreFailedError
+from node.store.errors import CorruptStoreError, StoreFailedError
+from node.store.log import LogStore
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.messages import Entry, EntryKind, SnapshotMeta, make_config
 from protocol.raft.vocabulary import HardState, Output, SavedState, Snapshot, bootstrap
