@@ -198,6 +198,7 @@ def _connect(parts: Parts) -> None:
             Kind.RENEW: base.admission.answer_renew,
             Kind.PROBE: parts.doctor.answer_probe,
         },
+        takers={Kind.EXECUTE: consensus.execute},
     )
 
     def on_state(state: State, changes: Sequence[Change]) -> None:

@@ -30,6 +30,8 @@ class Kind(IntEnum):
     """A member passes a stranger's join request on to the leader."""
     RENEW = 8
     PROBE = 9
+    EXECUTE = 10
+    """As SUBMIT; the reply comes once the command is applied on the leader, and tells its result."""
 
 
 OPEN_TO_STRANGERS = frozenset({Kind.PREFLIGHT, Kind.JOIN})
@@ -52,12 +54,23 @@ class SubmitReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     detail: str = ""
 
 
+class ExecuteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What became of a command.  Without a result it was not ordered here, or may still happen: hand it in again."""
+
+    result: bytes | None
+    """The encoded result, done or refused."""
+    leader: NodeId | None
+    """Who leads, as far as the one asked knows."""
+    detail: str = ""
+
+
 _encoder = msgspec.msgpack.Encoder()
 _submit = msgspec.msgpack.Decoder(Submit)
 _submit_reply = msgspec.msgpack.Decoder(SubmitReply)
+_execute_reply = msgspec.msgpack.Decoder(ExecuteReply)
 
 
-def encode(record: Submit | SubmitReply) -> bytes:
+def encode(record: Submit | SubmitReply | ExecuteReply) -> bytes:
     """Return the record's bytes."""
     return _encoder.encode(record)
 
@@ -78,3 +91,11 @@ def decode_submit_reply(data: bytes) -> SubmitReply:
         return _submit_reply.decode(data)
     except msgspec.MsgspecError as error:
         raise DecodeError(f"not a reply to a submit: {error}") from None
+
+
+def decode_execute_reply(data: bytes) -> ExecuteReply:
+    """Read an ExecuteReply, or raise DecodeError."""
+    try:
+        return _execute_reply.decode(data)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"not a reply to a command: {error}") from None

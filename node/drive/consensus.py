@@ -14,7 +14,7 @@ import trio
 from node.commands import AnyCommand, Proposal, decode_proposal, encode_proposal
 from node.drive.consensus_ports import Applied, Offload, Storage
 from node.drive.consensus_ports import Transport as Transport
-from node.drive.link import Caller
+from node.drive.link import Caller, Reply
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
@@ -247,6 +247,10 @@ class Consensus:
         """Handler of Kind.SUBMIT."""
         return await self._proposals.answer(caller, payload)
 
+    def execute(self, caller: Caller, payload: bytes, reply: Reply) -> None:
+        """Taker of Kind.EXECUTE."""
+        self._proposals.execute(caller, payload, reply)
+
     def _call(self, call: Callable[[Raft, float], None]) -> None:
         self._calls.append(call)
         self._wake.set()
@@ -302,7 +306,7 @@ class Consensus:
             for each in offered:
                 each.refusal = each.refusal or error
         for each in offered:
-            each.taken.set()
+            each.settle()
 
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
         if _is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:

@@ -7,15 +7,16 @@ a peer that is not connected are dropped: the cores above resend.
 
 import logging
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import trio
 
 from node.drive.credentials import Credentials, server_name
+from node.drive.outbox import NETWORK_ERRORS, WRITE_TIMEOUT, Outbox
 from node.ports import Unavailable
 from protocol.errors import ProtocolError
 from protocol.ids import NodeId
@@ -26,7 +27,6 @@ from protocol.wire import ENVELOPE_BYTES, Frame, FrameReader, encode_frame
 
 HANDSHAKE_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
-WRITE_TIMEOUT = 30.0
 SILENCE_TIMEOUT = 5.0
 """How long a peer's kernel may acknowledge nothing.  TCP would wait ever longer, and after a long cut of the network
 try again only when the doubled time is up; a new connection is made at once."""
@@ -41,10 +41,11 @@ STRANGER_TIMEOUT = 60.0
 """How long one without a certificate may stay connected: long enough for a whole join."""
 OUTBOX_FRAMES = 1024
 REQUESTS_AT_ONCE = 64
+DEFERRED_AT_ONCE = 2048
+"""Requests of one connection that are taken and not answered yet."""
 READ_BYTES = 65536
 
-NETWORK_ERRORS = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, ssl.CertificateError)
-
+UNKNOWN_ASKER = "this node does not know the asker as a host of the cluster"
 REFUSAL = b"it is no host of the cluster any more; `node leave --force` takes away what is left of it there"
 
 log = logging.getLogger("corral.link")
@@ -66,8 +67,30 @@ class Caller:
     address: str
 
 
+@dataclass(slots=True, eq=False)
+class _Deferred:
+    """Counts the requests of one connection that wait for their reply."""
+
+    count: int = 0
+    fewer: trio.Event = field(default_factory=trio.Event)
+
+    def give_back(self) -> None:
+        self.count -= 1
+        if self.count == DEFERRED_AT_ONCE - 1:
+            self.fewer.set()
+            self.fewer = trio.Event()
+
+    async def wait_for_place(self) -> None:
+        while self.count >= DEFERRED_AT_ONCE:
+            await self.fewer.wait()
+
+
 Handler = Callable[[Caller, bytes], Awaitable[bytes]]
 """Answers one request."""
+
+Reply = Callable[[bytes], None]
+Taker = Callable[[Caller, bytes, Reply], None]
+"""Takes one request and has it answered later, without a task of its own; a ProtocolError refuses it at once."""
 
 Resolve = Callable[[NodeId], tuple[str, int] | None]
 """Where a node's peer port is now, as far as anybody knows."""
@@ -93,6 +116,7 @@ class Link:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._handlers: dict[int, Handler] = {}
+        self._takers: dict[int, Taker] = {}
         self._peers: dict[NodeId, _Peer] = {}
         self._nursery: trio.Nursery | None = None
         self._connections = 0
@@ -112,6 +136,7 @@ class Link:
         on_message: Callable[[NodeId, bytes], None],
         on_lost: Callable[[NodeId], None],
         handlers: Mapping[Kind, Handler],
+        takers: Mapping[Kind, Taker] = MappingProxyType({}),
     ) -> None:
         """Say who may send messages, who may ask, who is told and who answers; once, before `run`."""
         self._resolve = resolve
@@ -120,6 +145,7 @@ class Link:
         self._on_message = on_message
         self._on_lost = on_lost
         self._handlers = {int(kind): handler for kind, handler in handlers.items()}
+        self._takers = {int(kind): taker for kind, taker in takers.items()}
 
     async def run(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -306,27 +332,47 @@ class Link:
     async def _read_requests(
         self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]", reader: FrameReader
     ) -> None:
-        replies, outbox = trio.open_memory_channel[bytes](REQUESTS_AT_ONCE)
+        outbox, deferred = Outbox(), _Deferred()
         limit = trio.Semaphore(REQUESTS_AT_ONCE)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write_all, stream, outbox, nursery.cancel_scope)
+            nursery.start_soon(outbox.write_all, stream, nursery.cancel_scope)
             while data := await stream.receive_some(READ_BYTES):
                 for frame in reader.feed(bytes(data)):
                     if frame.kind == Kind.RAFT and caller.node is not None:
                         self._on_message(caller.node, frame.payload)
                         continue
+                    if not outbox.has_room:
+                        await outbox.wait_for_room()  # A slow reader asks no more.
+                    if caller.node is not None and (taker := self._takers.get(frame.kind)) is not None:
+                        await deferred.wait_for_place()
+                        self._take(taker, caller, frame, outbox, deferred)
+                        continue
                     await limit.acquire()
-                    nursery.start_soon(self._answer, caller, frame, replies, limit)
+                    nursery.start_soon(self._answer, caller, frame, outbox, limit)
             nursery.cancel_scope.cancel()
 
-    async def _answer(
-        self, caller: Caller, frame: Frame, replies: trio.MemorySendChannel[bytes], limit: trio.Semaphore
-    ) -> None:
-        """Answer one request.  The place is free again once the reply is on its way: a slow reader asks no more."""
+    def _take(self, taker: Taker, caller: Caller, frame: Frame, outbox: Outbox, deferred: "_Deferred") -> None:
+        """Give a request to whoever answers it later."""
+        number = frame.number
+
+        def reply(payload: bytes) -> None:
+            deferred.give_back()
+            outbox.put(encode_frame(Frame(Kind.REPLY, number, payload)))
+
+        deferred.count += 1
+        try:
+            if not self._is_host(caller.node or NodeId("")):
+                raise ProtocolError(UNKNOWN_ASKER)
+            taker(caller, frame.payload, reply)
+        except ProtocolError as error:
+            deferred.give_back()
+            outbox.put(encode_frame(Frame(Kind.FAILED, number, str(error).encode())))
+
+    async def _answer(self, caller: Caller, frame: Frame, outbox: Outbox, limit: trio.Semaphore) -> None:
+        """Answer one request.  The place is free again once the reply is on its way."""
         try:
             kind, payload = await self._reply_to(caller, frame)
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await replies.send(encode_frame(Frame(kind, frame.number, payload)))
+            outbox.put(encode_frame(Frame(kind, frame.number, payload)))
         finally:
             limit.release()
 
@@ -335,7 +381,7 @@ class Link:
         if handler is None or (caller.node is None and frame.kind not in OPEN_TO_STRANGERS):
             return Kind.FAILED, f"requests of kind {frame.kind} are not answered here".encode()
         if caller.node is not None and not self._is_host(caller.node):
-            return Kind.FAILED, b"this node does not know the asker as a host of the cluster"
+            return Kind.FAILED, UNKNOWN_ASKER.encode()
         try:
             return Kind.REPLY, await handler(caller, frame.payload)
         except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:

@@ -4,6 +4,7 @@ A proposal keeps its id over all attempts, so that the state applies it once how
 Decides nothing about what a command may do; who may hand in which is `node.plan.permits`.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -13,13 +14,13 @@ import trio
 
 from node.commands import AnyCommand, decode_command, encode_command
 from node.drive.consensus_ports import Transport
-from node.drive.link import Caller, LinkDownError, RequestFailedError
+from node.drive.link import Caller, LinkDownError, Reply, RequestFailedError
 from node.model import Done, Refused, Result, State
 from node.plan.permits import why_refused
 from node.ports import RefusedError, Unavailable
 from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId
-from protocol.messages import Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
+from protocol.messages import ExecuteReply, Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
 from protocol.messages import encode as encode_record
 from protocol.raft.messages import MAX_ENTRY_BYTES
 
@@ -35,6 +36,20 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises for bytes that are no command, deeply nested ones and broken text included."""
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_results: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
+
+
+def encode_result(result: Result) -> bytes:
+    """Return the bytes in which a reply carries what became of a command."""
+    return _encode(result)
+
+
+def decode_result(data: bytes) -> Result:
+    """Read what `encode_result` wrote; msgspec errors for anything else."""
+    return _results.decode(data)
+
+
 @dataclass(slots=True, eq=False)
 class Waiting:
     """A proposal of this node whose effect somebody waits for."""
@@ -45,13 +60,16 @@ class Waiting:
 
 @dataclass(slots=True, eq=False)
 class Offered:
-    """A proposal that this node's core is to take; `refuse` or leave it, then set `taken`."""
+    """A proposal that this node's core is to take; set `refusal` or leave it, then call `settle`."""
 
     proposal: str
     command: AnyCommand
     size: int
-    taken: trio.Event = field(default_factory=trio.Event)
+    settled: Callable[["Offered"], None]
     refusal: ProtocolError | None = None
+
+    def settle(self) -> None:
+        self.settled(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +85,10 @@ class Proposals:
     rng: Random
     retry_interval: float
     offered: list[Offered] = field(default_factory=list)
+    _offered_bytes: int = 0
     _waiting: dict[str, Waiting] = field(default_factory=dict)
+    _executing: dict[str, list[Reply]] = field(default_factory=dict)
+    """Who waits on another node, or elsewhere on this host, for the effect of what this leader took."""
     _leader_changed: trio.Event = field(default_factory=trio.Event)
 
     async def submit(self, command: AnyCommand, *, timeout: float) -> Done:
@@ -96,6 +117,23 @@ class Proposals:
 
     async def answer(self, caller: Caller, payload: bytes) -> bytes:
         """Handler of Kind.SUBMIT: take another node's proposal if this node leads."""
+        submit, command = self._read(caller, payload)
+        return encode_record(await self._offer_here(submit, command))
+
+    def execute(self, caller: Caller, payload: bytes, reply: Reply) -> None:
+        """Taker of Kind.EXECUTE: order a proposal if this node leads, and reply when it is applied here."""
+        submit, command = self._read(caller, payload)
+        state = self.state()
+        if state is not None and (result := state.recent.get(submit.proposal)) is not None:
+            reply(_executed(result))
+        elif (why := self._why_not_here(len(submit.command))) is not None:
+            reply(self._not_executed(why))
+        else:
+            self._executing.setdefault(submit.proposal, []).append(reply)
+            self._put(Offered(submit.proposal, command, len(submit.command), self._note_taken))
+
+    def _read(self, caller: Caller, payload: bytes) -> tuple[Submit, AnyCommand]:
+        """Return what another node hands in, if it may."""
         submit = decode_submit(payload)
         sender = caller.node or NodeId("")
         try:
@@ -104,11 +142,11 @@ class Proposals:
             raise DecodeError(f"node {sender[:8]} sent a command this release cannot read: {error}") from None
         if (why := why_refused(command, sender, self.state())) is not None:
             raise AuthenticityError(why)
-        return encode_record(await self._offer_here(submit, command))
+        return submit, command
 
     def take_offered(self) -> list[Offered]:
         """Hand over what the core is to take, in the order in which it came."""
-        offered, self.offered = self.offered, []
+        offered, self.offered, self._offered_bytes = self.offered, [], 0
         return offered
 
     def note_applied(self, proposal: str, result: Result) -> None:
@@ -116,10 +154,12 @@ class Proposals:
         if waiting := self._waiting.get(proposal):
             waiting.result = result
             waiting.done.set()
+        for reply in self._executing.pop(proposal, ()):
+            reply(_executed(result))
 
     def note_installed(self, state: State) -> None:
         """A whole state came; what waited may have taken effect within it."""
-        for proposal in list(self._waiting):
+        for proposal in [*self._waiting, *self._executing]:
             if (result := state.recent.get(proposal)) is not None:
                 self.note_applied(proposal, result)
 
@@ -127,6 +167,14 @@ class Proposals:
         """Who leads has changed: do not wait out the present attempt."""
         self._leader_changed.set()
         self._leader_changed = trio.Event()
+        executing, self._executing = self._executing, {}
+        for reply in itertools.chain.from_iterable(executing.values()):
+            reply(self._not_executed("this node leads no more; the change may still happen"))
+
+    def _note_taken(self, offered: Offered) -> None:
+        if offered.refusal is not None:
+            for reply in self._executing.pop(offered.proposal, ()):
+                reply(self._not_executed(str(offered.refusal)))
 
     async def _attempt(self, submit: Submit, command: AnyCommand, waiting: Waiting) -> str:
         """Offer the proposal once to whoever leads and wait for its effect, until it is time to offer it again."""
@@ -151,18 +199,34 @@ class Proposals:
             return SubmitReply(False, None, f"the leader {leader[:8]} did not take it: {error}")
 
     async def _offer_here(self, submit: Submit, command: AnyCommand) -> SubmitReply:
-        if self.leader() != self.me:
-            return SubmitReply(False, self.leader(), "this node does not lead")
-        size = len(submit.command)
-        if len(self.offered) >= MAX_WAITING or size + sum(each.size for each in self.offered) > MAX_OFFERED_BYTES:
-            return SubmitReply(False, self.me, "the leader has too many changes waiting")
-        offered = Offered(submit.proposal, command, size)
-        self.offered.append(offered)
-        self.wake()
-        await offered.taken.wait()
+        if (why := self._why_not_here(len(submit.command))) is not None:
+            return SubmitReply(False, self.leader(), why)
+        taken = trio.Event()
+        offered = Offered(submit.proposal, command, len(submit.command), lambda _: taken.set())
+        self._put(offered)
+        await taken.wait()
         if offered.refusal is None:
             return SubmitReply(True, self.me)
         return SubmitReply(False, self.leader(), str(offered.refusal))
+
+    def _why_not_here(self, size: int) -> str | None:
+        if self.leader() != self.me:
+            return "this node does not lead"
+        if len(self.offered) >= MAX_WAITING or size + self._offered_bytes > MAX_OFFERED_BYTES:
+            return "the leader has too many changes waiting"
+        return None
+
+    def _put(self, offered: Offered) -> None:
+        self.offered.append(offered)
+        self._offered_bytes += offered.size
+        self.wake()
+
+    def _not_executed(self, why: str) -> bytes:
+        return encode_record(ExecuteReply(None, self.leader(), why))
+
+
+def _executed(result: Result) -> bytes:
+    return encode_record(ExecuteReply(encode_result(result), None))
 
 
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -10,9 +10,11 @@ from protocol.ids import NodeId
 from protocol.messages import (
     MAX_SUBMIT_BYTES,
     OPEN_TO_STRANGERS,
+    ExecuteReply,
     Kind,
     Submit,
     SubmitReply,
+    decode_execute_reply,
     decode_submit,
     decode_submit_reply,
     encode,
@@ -32,10 +34,15 @@ def test_reply_is_read_as_it_was_written(leader: NodeId | None) -> None:
     assert decode_submit_reply(encode(reply)) == reply
 
 
+@pytest.mark.parametrize("reply", [ExecuteReply(b"done", None), ExecuteReply(None, NodeId("a" * 32), "not here")])
+def test_reply_to_a_command_is_read_as_it_was_written(reply: ExecuteReply) -> None:
+    assert decode_execute_reply(encode(reply)) == reply
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=64))
 def test_junk_is_a_decode_error_or_a_record(data: bytes) -> None:
-    for decode in (decode_submit, decode_submit_reply):
+    for decode in (decode_submit, decode_submit_reply, decode_execute_reply):
         try:
             decode(data)
         except DecodeError:

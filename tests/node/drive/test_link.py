@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from node.drive.credentials import stranger_context
-from node.drive.link import Caller, Link, LinkDownError, RequestFailedError
+from node.drive.link import DEFERRED_AT_ONCE, Caller, Link, LinkDownError, Reply, RequestFailedError
 from protocol.errors import DecodeError
 from protocol.ids import NodeId
 from protocol.messages import Kind
@@ -19,6 +19,13 @@ from tests.node.drive.certificates import ca_pem, credentials_of
 
 A, B = NodeId("a" * 32), NodeId("b" * 32)
 PATIENCE = 10.0
+
+
+def later(caller: Caller, payload: bytes, reply: Reply) -> None:
+    if payload == b"bad":
+        raise DecodeError("not like this")
+    if payload != b"never":
+        trio.lowlevel.current_trio_token().run_sync_soon(reply, payload + b"!")
 
 
 @dataclass
@@ -75,6 +82,7 @@ async def start(node: Node, nodes: dict[NodeId, Node], nursery: trio.Nursery) ->
         on_message=lambda sender, payload: node.messages.append((sender, payload)),
         on_lost=node.lost.append,
         handlers={Kind.SUBMIT: echo, Kind.JOIN: echo, Kind.RENEW: refuse, Kind.PROBE: hang, Kind.ADMIT: fall},
+        takers={Kind.EXECUTE: later},
     )
 
     async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -111,6 +119,45 @@ async def test_requests_are_answered_side_by_side(tmp_path: Path) -> None:
 async def expect_down(node: Node, timeout: float) -> None:
     with pytest.raises(LinkDownError):
         await node.link.request(B, Kind.PROBE, b"", timeout=timeout)
+
+
+async def test_requests_taken_for_later_are_each_answered(tmp_path: Path) -> None:
+    answers: list[bytes] = []
+    async with pair(tmp_path) as (a, _), trio.open_nursery() as nursery:
+
+        async def ask(number: int) -> None:
+            answers.append(await a.link.request(B, Kind.EXECUTE, b"%d" % number, timeout=PATIENCE))
+
+        for number in range(200):
+            nursery.start_soon(ask, number)
+    assert sorted(answers) == sorted(b"%d!" % number for number in range(200))
+
+
+async def test_request_that_is_not_taken_tells_the_asker_why(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        with pytest.raises(RequestFailedError, match="not like this"):
+            await a.link.request(B, Kind.EXECUTE, b"bad", timeout=PATIENCE)
+        b.hosts.discard(A)
+        with pytest.raises(RequestFailedError, match="as a host"):
+            await a.link.request(B, Kind.EXECUTE, b"x", timeout=PATIENCE)
+
+
+async def test_connection_with_too_many_unanswered_requests_is_read_no_further(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b), trio.open_nursery() as nursery:
+        b.link._takers[int(Kind.EXECUTE)] = lambda caller, payload, reply: waiting.append(reply)
+        waiting: list[Reply] = []
+
+        async def ask() -> None:
+            await a.link.request(B, Kind.EXECUTE, b"x", timeout=PATIENCE)
+
+        for _ in range(DEFERRED_AT_ONCE + 10):
+            nursery.start_soon(ask)
+        await until(lambda: len(waiting) == DEFERRED_AT_ONCE)
+        await trio.sleep(0.05)
+        assert len(waiting) == DEFERRED_AT_ONCE
+        for number in range(DEFERRED_AT_ONCE + 10):
+            await until(lambda number=number: len(waiting) > number)  # type: ignore[misc]
+            waiting[number](b"done")
 
 
 async def test_message_arrives_once_connected(tmp_path: Path) -> None:
