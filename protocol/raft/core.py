@@ -13,6 +13,7 @@ from random import Random
 from typing import assert_never
 
 from protocol.ids import Index, NodeId, Term
+from protocol.raft.following import Following
 from protocol.raft.leadership import Leadership
 from protocol.raft.log import Log
 from protocol.raft.messages import (
@@ -27,12 +28,12 @@ from protocol.raft.messages import (
     SnapshotChunk,
     SnapshotMeta,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
     encode_config,
 )
 from protocol.raft.quorum import check_change, has_quorum
-from protocol.raft.snapshots import IncomingSnapshot
 from protocol.raft.vocabulary import (
     DEFAULT_LIMITS,
     DEFAULT_TIMING,
@@ -41,6 +42,7 @@ from protocol.raft.vocabulary import (
     ConfigRefused,
     Envelope,
     Event,
+    HandingOver,
     HardState,
     LeaderChanged,
     Limits,
@@ -80,8 +82,7 @@ class Raft:
         self._hard = self._saved_hard = saved.hard
         self._votes: set[NodeId] = set()
         self._leading: Leadership | None = None
-        self._incoming = IncomingSnapshot()
-        self._install: Snapshot | None = None
+        self._following = Following(self._log, limits)
         self._heard_at = -inf
         self._outbox: list[Envelope] = []
         self._told = self._news()
@@ -137,6 +138,11 @@ class Raft:
             raise ValueError(f"expected an index from {self.snapshot_index} to {self.applied_index}, got {index}")
         return SnapshotMeta(index, term, self._log.config_at(index))
 
+    @property
+    def heir(self) -> NodeId | None:
+        """3.10: to whom we are handing over leadership."""
+        return None if self._leading is None else self._leading.heir
+
     def peers(self, now: float) -> Mapping[NodeId, PeerStatus]:
         """Return what a leader knows of the others; empty if we do not lead."""
         return {} if self._leading is None else self._leading.status(now)
@@ -148,7 +154,8 @@ class Raft:
         if isinstance(message, PreVoteRequest):
             self._answer_pre_vote(sender, message, now)
             return
-        if isinstance(message, VoteRequest) and self._is_content(now):
+        # 3.10: a candidate that its leader has chosen may disturb those who hear that leader.
+        if isinstance(message, VoteRequest) and not message.is_transfer and self._is_content(now):
             return
         is_promise = isinstance(message, VoteReply) and message.pre and message.granted
         if message.term > self.term and not is_promise:
@@ -164,6 +171,8 @@ class Raft:
                 self._answer_chunk(sender, message, now)
             case AppendReply() | SnapshotReply():
                 self._note_reply(sender, message, now)
+            case TimeoutNow():
+                self._take_over(sender, message, now)
             case _:
                 assert_never(message)
 
@@ -177,7 +186,7 @@ class Raft:
                 self._become_follower(self.term, now)
                 return
             self._leading.send_heartbeats(now)
-            self.wake_at = now + self._timing.heartbeat_interval
+            self.wake_at = self._leading.wake_at(now)
         elif self._may_campaign():
             self._become_pre_candidate(now)
         else:
@@ -202,7 +211,7 @@ class Raft:
         A command is committed once the entry at its index is handed over in `apply` with that same term; if another
         term shows up there, it is lost.
         """
-        leading = self._require_leader()
+        leading = self._require_free_leader()
         if not commands or max(map(len, commands)) > MAX_ENTRY_BYTES:
             raise ValueError(f"expected commands of at most {MAX_ENTRY_BYTES} bytes")
         if self.last_index - self.commit_index + len(commands) > self._limits.uncommitted_entries:
@@ -217,7 +226,7 @@ class Raft:
 
     def propose_config(self, config: Config, now: float) -> Index:
         """Append a configuration, in force at once; raise if it is not the one safe step allowed at this time."""
-        leading = self._require_leader()
+        leading = self._require_free_leader()
         # 4.1: one change at a time, and none before an entry of this term is committed: until then an earlier
         # leader's change may still be under way elsewhere, and its majorities need not meet ours.
         if not self.is_config_committed or self.commit_index < leading.first_index:
@@ -234,6 +243,16 @@ class Raft:
         self._advance_commit(now)
         return index
 
+    def transfer(self, to: NodeId | None, now: float) -> NodeId:
+        """3.10: hand leadership over to the voter `to`, or to the one that is furthest; return which.
+
+        Proposals are refused until that is done.  If nobody has taken over within an election timeout, we lead on.
+        """
+        leading = self._require_leader()
+        heir = leading.begin_transfer(to, now)
+        self.wake_at = min(self.wake_at, leading.wake_at(now))
+        return heir
+
     def handle_snapshot_made(self, meta: SnapshotMeta, now: float) -> None:
         """The driver has saved a snapshot (see `snapshot_meta`): forget entries that it replaces."""
         if self.snapshot_index < meta.index <= self.applied_index:
@@ -249,12 +268,12 @@ class Raft:
     def take_output(self) -> Output:
         """Hand over everything owed so far, and forget it."""
         hard = self._hard if self._hard != self._saved_hard else None
-        install, send = self._install, tuple(self._outbox)
-        self._saved_hard, self._install, self._outbox = self._hard, None, []
+        send = tuple(self._outbox)
+        self._saved_hard, self._outbox = self._hard, []
         truncate_from, compact_to, append = self._log.take_changes()
         return Output(
             hard=hard,
-            install=install,
+            install=self._following.take_install(),
             truncate_from=truncate_from,
             compact_to=compact_to,
             append=append,
@@ -290,13 +309,13 @@ class Raft:
         if has_quorum(self.config, self._votes):
             self._become_candidate(now)
 
-    def _become_candidate(self, now: float) -> None:
+    def _become_candidate(self, now: float, *, is_transfer: bool = False) -> None:
         # 3.4: the vote for ourselves is part of the same durable write as the new term.  Two writes would let a
         # crash in between vote twice.
         self._hard = HardState(Term(self.term + 1), self.me)
-        self.role, self._votes = Role.CANDIDATE, {self.me}
+        self.role, self.leader, self._votes = Role.CANDIDATE, None, {self.me}
         self._reset_campaign(now)
-        self._ask_voters(VoteRequest(self.term, self.last_index, self._log.last_term))
+        self._ask_voters(VoteRequest(self.term, self.last_index, self._log.last_term, is_transfer))
         if has_quorum(self.config, self._votes):
             self._become_leader(now)
 
@@ -308,7 +327,7 @@ class Raft:
         # 6.4: an entry of our own term, whose commit brings along all before it.
         self._log.append([Entry(leading.first_index, self.term, EntryKind.NOOP, b"")])
         leading.replicate(now)
-        self.wake_at = now + self._timing.heartbeat_interval
+        self.wake_at = leading.wake_at(now)
         self._advance_commit(now)
 
     # Election.
@@ -370,6 +389,11 @@ class Raft:
             if has_quorum(self.config, self._votes):
                 self._become_leader(now)
 
+    def _take_over(self, sender: NodeId, message: TimeoutNow, now: float) -> None:
+        # 3.10: our leader wants us to lead: no pre-vote, as those who hear the leader would refuse it.
+        if message.term == self.term and sender == self.leader and self.me in self.config.voters:
+            self._become_candidate(now, is_transfer=True)
+
     # Replication, as a follower.
 
     def _follows(self, sender: NodeId, now: float) -> bool:
@@ -387,33 +411,13 @@ class Raft:
             # The former leader learns from our term that it is one.
             self._send(sender, AppendReply(self.term, False, request.prev_index, Index(0), Term(0), request.seq))
         elif self._follows(sender, now):
-            self._send(sender, self._take_entries(request))
-
-    def _take_entries(self, request: AppendRequest) -> AppendReply:
-        last = Index(request.prev_index + len(request.entries))
-        prev_term = self._log.term_at(request.prev_index)
-        if request.prev_index >= self.commit_index and prev_term != request.prev_term:
-            hint = self._log.back_up(request.prev_index, request.prev_term)
-            return AppendReply(self.term, False, request.prev_index, *hint, request.seq)
-        # 3.6.3: what we know to be committed is in every leader's log, so that much agrees already.
-        self._log.accept([entry for entry in request.entries if entry.index > self.commit_index])
-        # 3.5: beyond `last`, our entries may be ones that the leader does not have.
-        self._log.commit_to(min(request.commit, last))
-        return AppendReply(self.term, True, max(last, self.commit_index), Index(0), Term(0), request.seq)
+            self._send(sender, self._following.take_entries(request))
 
     def _answer_chunk(self, sender: NodeId, chunk: SnapshotChunk, now: float) -> None:
         if chunk.term < self.term:
             self._send(sender, SnapshotReply(self.term, chunk.meta.index, 0, False))
-            return
-        if not self._follows(sender, now):
-            return
-        if chunk.meta.index > self.commit_index:
-            snapshot = self._incoming.accept(chunk)
-            if snapshot is not None:
-                self._log.restore(snapshot.meta, self._limits.keep_entries)
-                self._install = snapshot
-        is_done = chunk.meta.index <= self.commit_index
-        self._send(sender, SnapshotReply(self.term, chunk.meta.index, self._incoming.offset, is_done))
+        elif self._follows(sender, now):
+            self._send(sender, self._following.take_chunk(chunk))
 
     # Replication, as the leader.
 
@@ -442,6 +446,13 @@ class Raft:
         if self._leading is None:
             raise NotLeader(self.leader)
         return self._leading
+
+    def _require_free_leader(self) -> Leadership:
+        leading = self._require_leader()
+        # 3.10: what came now would have to reach the next leader too before it could begin.
+        if leading.heir is not None:
+            raise HandingOver(f"{leading.heir} is about to lead; try again once it does")
+        return leading
 
     def _send(self, to: NodeId, message: RaftMessage) -> None:
         self._outbox.append(Envelope(to, message))

@@ -5,14 +5,15 @@ Section numbers are those of Ongaro's dissertation.
 """
 
 from collections.abc import Callable
+from math import inf
 
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.log import Log
-from protocol.raft.messages import AppendReply, AppendRequest, RaftMessage, SnapshotReply
+from protocol.raft.messages import AppendReply, AppendRequest, RaftMessage, SnapshotReply, TimeoutNow
 from protocol.raft.progress import Progress
 from protocol.raft.quorum import quorum_value
 from protocol.raft.snapshots import OutgoingSnapshot
-from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, Snapshot, Timing
+from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, Snapshot, Timing, TransferRefused
 
 Send = Callable[[NodeId, RaftMessage], None]
 
@@ -31,6 +32,10 @@ class Leadership:
         self._seq = 0
         self._outgoing: OutgoingSnapshot | None = None
         self._load_wanted = False
+        self.heir: NodeId | None = None
+        """3.10: to whom leadership is being handed over, until `_transfer_until`."""
+        self._transfer_until = inf
+        self._is_heir_told = False
         self.first_index = Index(log.last_index + 1)
         """Where the entry is that this leader appends first."""
 
@@ -63,6 +68,44 @@ class Leadership:
         timeout = self._timing.election_timeout
         return {peer: progress.status(now, timeout) for peer, progress in sorted(self._progress.items())}
 
+    # 3.10: handing over leadership.
+
+    def begin_transfer(self, to: NodeId | None, now: float) -> NodeId:
+        """Choose who is to lead, and let it know as soon as it has the whole log; TransferRefused if nobody can."""
+        voters = [voter for voter in self._log.config.voters if voter in self._progress]
+        timeout = self._timing.election_timeout
+
+        def fitness(voter: NodeId) -> tuple[bool, Index, float]:
+            progress = self._progress[voter]
+            return now - progress.heard_at < timeout, progress.match, progress.heard_at
+
+        heir = to or max(voters, key=fitness, default=None)
+        if heir is None or heir not in voters:
+            raise TransferRefused(f"expected another voter, which {heir} is not" if heir else "there is no other voter")
+        self.heir, self._transfer_until, self._is_heir_told = heir, now + timeout, False
+        self._replicate_to(heir, self._progress[heir], now)
+        self._tell_heir()
+        return heir
+
+    def wake_at(self, now: float) -> float:
+        """Return when heartbeats are due, or the end of a transfer if that comes first."""
+        return min(now + self._timing.heartbeat_interval, self._transfer_until)
+
+    def _tell_heir(self) -> None:
+        if self.heir is None or self.heir not in self._progress or self._is_heir_told:
+            return
+        # 3.10: with the whole log it can be elected, and what was proposed here goes on there.
+        if self._progress[self.heir].match == self._log.last_index:
+            self._is_heir_told = True
+            self._send(self.heir, TimeoutNow(self._term))
+
+    def _check_transfer(self, now: float) -> None:
+        """Tell the heir again, in case that was lost; give up once an election timeout has passed."""
+        self._is_heir_told = False
+        if now >= self._transfer_until:
+            self.heir, self._transfer_until = None, inf
+        self._tell_heir()
+
     # Sending.
 
     def replicate(self, now: float) -> None:
@@ -72,6 +115,7 @@ class Leadership:
 
     def send_heartbeats(self, now: float) -> None:
         """3.4: show every member that we lead; the replies also uncover requests that were lost."""
+        self._check_transfer(now)
         for peer, progress in self._progress.items():
             if progress.state is ProgressState.SNAPSHOT:
                 # Agrees with any log. Its purpose is to be heard while a chunk takes its time.
@@ -128,6 +172,7 @@ class Leadership:
             found, _ = self._log.back_up(reply.hint_index, reply.hint_term)
             progress.become_probe(min(Index(found + 1), reply.index), self._seq + 1)
         self._replicate_to(peer, progress, now)
+        self._tell_heir()
 
     def handle_snapshot_reply(self, peer: NodeId, reply: SnapshotReply, now: float) -> None:
         progress = self._progress.get(peer)

@@ -106,6 +106,8 @@ class VoteRequest(Struct, frozen=True, array_like=True, tag=2):
     term: _Term
     last_index: _Index
     last_term: _Term
+    is_transfer: bool = False
+    """3.10: the leader itself has asked the candidate to take over."""
 
 
 class VoteReply(Struct, frozen=True, array_like=True, tag=3):
@@ -161,7 +163,15 @@ class SnapshotReply(Struct, frozen=True, array_like=True, tag=7):
     done: bool
 
 
-RaftMessage = PreVoteRequest | VoteRequest | VoteReply | AppendRequest | AppendReply | SnapshotChunk | SnapshotReply
+class TimeoutNow(Struct, frozen=True, array_like=True, tag=8):
+    """3.10: your log is complete; campaign at once, I am handing over."""
+
+    term: _Term
+
+
+RaftMessage = (
+    PreVoteRequest | VoteRequest | VoteReply | AppendRequest | AppendReply | SnapshotChunk | SnapshotReply | TimeoutNow
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _message_decoder: msgspec.msgpack.Decoder[RaftMessage] = msgspec.msgpack.Decoder(RaftMessage)

@@ -51,6 +51,14 @@ class ProposalsFull(ProtocolError):
     """More uncommitted entries than the leader will hold; try again once some have committed."""
 
 
+class TransferRefused(ProtocolError):
+    """Leadership cannot be handed over to that member."""
+
+
+class HandingOver(ProtocolError):
+    """3.10: the leader takes nothing new while another member is about to lead; try again within a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class HardState:
     """3.8: what must survive a restart besides log and snapshot."""

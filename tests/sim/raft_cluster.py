@@ -13,6 +13,7 @@ from math import inf
 from random import Random
 from zlib import crc32
 
+from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
@@ -292,15 +293,15 @@ class Cluster:
     def propose(self, name: NodeId, size: int = 8) -> None:
         """Propose a fresh command at `name`, if it leads and takes it."""
         raft = self.members[name].raft
-        if (
-            raft is None
-            or not raft.is_leader
-            or raft.last_index - raft.commit_index >= self._limits.uncommitted_entries
-        ):
+        if raft is None or not raft.is_leader:
             return
         self._proposals += 1
         command = f"{self._proposals} ".encode().ljust(size, b".")
-        index, term = raft.propose((command,), self.now)
+        try:
+            index, term = raft.propose((command,), self.now)
+        except ProtocolError as error:
+            self.check.events[type(error).__name__] += 1
+            return
         self._waiting[index] = (name, term, command)
         self._obey(self.members[name])
 

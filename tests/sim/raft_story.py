@@ -56,6 +56,7 @@ class Story:
         self._troubles = (
             *(self._kill, self._start_all, self._start_all, self._cut, self._cut_leader, self._heal, self._heal),
             *(self._storm, self._storm, self._change_weather, self._slow_down, self._break_link),
+            *(self._transfer, self._transfer),
         )
 
     def run(self) -> None:
@@ -179,6 +180,20 @@ class Story:
     def _break_link(self, one: NodeId) -> None:
         """Let `one` believe that its leader is gone."""
         self.cluster.act_on(one, lambda raft: raft.handle_peer_lost(raft.leader or one, self.cluster.now))
+
+    def _transfer(self, one: NodeId) -> None:
+        """Hand leadership to `one`, or to whom the leader likes best."""
+        leader = self.cluster.leader()
+        if leader is not None:
+            to = one if self.rng.random() < 0.5 else None
+            self.cluster.act_on(leader.me, lambda raft: self._try_transfer(raft, to))
+
+    def _try_transfer(self, leader: Raft, to: NodeId | None) -> None:
+        try:
+            leader.transfer(to, self.cluster.now)
+            self.cluster.check.events["transfer"] += 1
+        except ProtocolError as error:
+            self.cluster.check.events[type(error).__name__] += 1
 
     def _draw_faults(self) -> Faults:
         rng = self.rng

@@ -69,6 +69,18 @@ def test_group_writes_again_soon_after_the_links_to_its_leader_broke(seed: int) 
     assert seconds_until_a_write(cluster) < 1.0
 
 
+def transfer(raft: Raft, now: float) -> None:
+    raft.transfer(None, now)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_group_writes_within_a_few_round_trips_of_a_transfer(seed: int) -> None:
+    cluster = make_three_voters(seed)
+    cluster.act_on(node_id("a"), lambda raft: transfer(raft, cluster.now))
+    assert seconds_until_a_write(cluster) < 0.05
+    assert cluster.leader() is not cluster.members[node_id("a")].raft
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_group_writes_again_within_two_seconds_after_its_leader_fell_silent(seed: int) -> None:
     cluster = make_three_voters(seed)

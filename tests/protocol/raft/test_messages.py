@@ -22,6 +22,7 @@ from protocol.raft.messages import (
     SnapshotChunk,
     SnapshotMeta,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
     decode_config,
@@ -57,7 +58,8 @@ def chunks(draw: st.DrawFn) -> SnapshotChunk:
 
 messages: st.SearchStrategy[RaftMessage] = st.one_of(
     st.builds(PreVoteRequest, terms, indexes, terms),
-    st.builds(VoteRequest, terms, indexes, terms),
+    st.builds(VoteRequest, terms, indexes, terms, st.booleans()),
+    st.builds(TimeoutNow, terms),
     st.builds(VoteReply, terms, st.booleans(), st.booleans()),
     append_requests(),
     st.builds(AppendReply, terms, st.booleans(), indexes, indexes, terms, numbers),
@@ -139,8 +141,13 @@ def test_largest_entry_fits_into_a_message() -> None:
 
 
 def test_decode_ignores_fields_of_a_later_version() -> None:
-    newer = msgspec.msgpack.encode([2, 5, 7, 4, "a field to come"])
-    assert decode_message(newer) == VoteRequest(Term(5), Index(7), Term(4))
+    newer = msgspec.msgpack.encode([2, 5, 7, 4, True, "a field to come"])
+    assert decode_message(newer) == VoteRequest(Term(5), Index(7), Term(4), True)
+
+
+def test_decode_takes_a_vote_request_of_an_earlier_version() -> None:
+    older = msgspec.msgpack.encode([2, 5, 7, 4])
+    assert decode_message(older) == VoteRequest(Term(5), Index(7), Term(4), False)
 
 
 def test_config_comes_back_as_it_was() -> None:

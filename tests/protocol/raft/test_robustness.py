@@ -18,6 +18,7 @@ from protocol.raft.messages import (
     SnapshotChunk,
     SnapshotMeta,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
     encode_config,
@@ -51,7 +52,8 @@ def chunks(draw: st.DrawFn) -> SnapshotChunk:
 
 messages: st.SearchStrategy[RaftMessage] = st.one_of(
     st.builds(PreVoteRequest, terms, indexes, terms),
-    st.builds(VoteRequest, terms, indexes, terms),
+    st.builds(VoteRequest, terms, indexes, terms, st.booleans()),
+    st.builds(TimeoutNow, terms),
     st.builds(VoteReply, terms, st.booleans(), st.booleans()),
     append_requests(),
     st.builds(AppendReply, terms, st.booleans(), indexes, indexes, terms, seqs),

@@ -8,6 +8,7 @@ deliver a b          deliver one message from a to b
 cut a, heal a        lose everything from and to a, or no longer
 propose a x y        two commands; `config a ab/c` a configuration
 lost a b             a notices that its link to b broke
+transfer a b         a hands leadership over to b; `transfer a` to whom it likes
 snapshot a, restart a, drop (all messages on their way), batch 1 (entries in a request)
 """
 
@@ -28,6 +29,7 @@ from protocol.raft.messages import (
     RaftMessage,
     SnapshotChunk,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
     encode_config,
@@ -113,6 +115,10 @@ class Play:
 
     def _do_config(self, name: str, config: str) -> Iterator[str]:
         self._raft(name).propose_config(parse_config(config), self._now)
+        return self._obey(name)
+
+    def _do_transfer(self, name: str, heir: str = "") -> Iterator[str]:
+        self._raft(name).transfer(NodeId(heir * 32) if heir else None, self._now)
         return self._obey(name)
 
     def _do_lost(self, name: str, peer: str) -> Iterator[str]:
@@ -201,7 +207,8 @@ def render_message(message: RaftMessage) -> str:
         case PreVoteRequest():
             return f"would you vote for me in {message.term}? last {message.last_index}@{message.last_term}"
         case VoteRequest():
-            return f"vote for me in {message.term}, last {message.last_index}@{message.last_term}"
+            why = " as the leader wishes" if message.is_transfer else ""
+            return f"vote for me in {message.term}{why}, last {message.last_index}@{message.last_term}"
         case VoteReply():
             word = "would" if message.pre else "do"
             return f"yes, I {word} in {message.term}" if message.granted else f"no, I {word} not (term {message.term})"
@@ -214,5 +221,7 @@ def render_message(message: RaftMessage) -> str:
             return f"no {message.index}, try {message.hint_index}@{message.hint_term} (term {message.term})"
         case SnapshotChunk():
             return f"snapshot {message.meta.index}@{message.meta.term}, bytes {message.offset} of {message.size}"
+        case TimeoutNow():
+            return f"take over from me in {message.term}"
         case SnapshotReply():
             return f"have snapshot {message.index}" if message.done else f"need byte {message.offset}"
