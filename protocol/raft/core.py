@@ -50,6 +50,7 @@ from protocol.raft.vocabulary import (
     Output,
     PeerStatus,
     ProposalsFull,
+    ReadAnswer,
     Role,
     RoleChanged,
     SavedState,
@@ -84,6 +85,8 @@ class Raft:
         self._leading: Leadership | None = None
         self._following = Following(self._log, limits)
         self._heard_at = -inf
+        self._asked_reads = 0
+        self._reads: list[ReadAnswer] = []
         self._outbox: list[Envelope] = []
         self._told = self._news()
         self._reset_election(now)
@@ -243,6 +246,16 @@ class Raft:
         self._advance_commit(now)
         return index
 
+    def read_index(self, now: float) -> int:
+        """6.4: ask up to where a read must have applied to be linearizable; return its number in `Output.reads`.
+
+        The answer comes once a majority has shown, after this call, that it knows of no later leader.
+        """
+        leading = self._require_leader()
+        self._asked_reads += 1
+        leading.begin_read(self._asked_reads, now)
+        return self._asked_reads
+
     def transfer(self, to: NodeId | None, now: float) -> NodeId:
         """3.10: hand leadership over to the voter `to`, or to the one that is furthest; return which.
 
@@ -268,8 +281,10 @@ class Raft:
     def take_output(self) -> Output:
         """Hand over everything owed so far, and forget it."""
         hard = self._hard if self._hard != self._saved_hard else None
-        send = tuple(self._outbox)
-        self._saved_hard, self._outbox = self._hard, []
+        if self._leading is not None:
+            self._reads += self._leading.take_reads()
+        send, reads = tuple(self._outbox), tuple(self._reads)
+        self._saved_hard, self._outbox, self._reads = self._hard, [], []
         truncate_from, compact_to, append = self._log.take_changes()
         return Output(
             hard=hard,
@@ -280,6 +295,7 @@ class Raft:
             send=send,
             apply=self._log.take_committed(),
             load_snapshot=self._leading is not None and self._leading.take_load_request(),
+            reads=reads,
             events=self._take_events(),
             wake_at=self.wake_at,
         )
@@ -299,6 +315,8 @@ class Raft:
             self._hard = HardState(term)
         if self.role is not Role.FOLLOWER:
             self._reset_election(now)
+        if self._leading is not None:
+            self._reads += self._leading.fail_reads()
         self.role, self.leader, self._leading, self._votes = Role.FOLLOWER, leader, None, set()
 
     def _become_pre_candidate(self, now: float) -> None:
@@ -408,8 +426,9 @@ class Raft:
 
     def _answer_append(self, sender: NodeId, request: AppendRequest, now: float) -> None:
         if request.term < self.term:
-            # The former leader learns from our term that it is one.
-            self._send(sender, AppendReply(self.term, False, request.prev_index, Index(0), Term(0), request.seq))
+            # The former leader learns from our term that it is one. If it leads our term by now, this answers
+            # nothing that it asked in this one (6.4), so it carries no `seq`.
+            self._send(sender, AppendReply(self.term, False, request.prev_index, Index(0), Term(0), 0))
         elif self._follows(sender, now):
             self._send(sender, self._following.take_entries(request))
 

@@ -13,7 +13,7 @@ from protocol.raft.messages import AppendReply, AppendRequest, RaftMessage, Snap
 from protocol.raft.progress import Progress
 from protocol.raft.quorum import quorum_value
 from protocol.raft.snapshots import OutgoingSnapshot
-from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, Snapshot, Timing, TransferRefused
+from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, ReadAnswer, Snapshot, Timing, TransferRefused
 
 Send = Callable[[NodeId, RaftMessage], None]
 
@@ -32,6 +32,8 @@ class Leadership:
         self._seq = 0
         self._outgoing: OutgoingSnapshot | None = None
         self._load_wanted = False
+        self._reads: list[tuple[int, int, Index]] = []
+        """Number, the last `seq` sent before it was asked, index."""
         self.heir: NodeId | None = None
         """3.10: to whom leadership is being handed over, until `_transfer_until`."""
         self._transfer_until = inf
@@ -67,6 +69,33 @@ class Leadership:
     def status(self, now: float) -> dict[NodeId, PeerStatus]:
         timeout = self._timing.election_timeout
         return {peer: progress.status(now, timeout) for peer, progress in sorted(self._progress.items())}
+
+    # 6.4: reads that need no entry in the log.
+
+    def begin_read(self, number: int, now: float) -> None:
+        """Have the others confirm that we lead; only replies to what is sent from now on count."""
+        # Whatever an earlier leader committed lies before our first entry, whatever we did before the commit index.
+        index = max(self._log.commit_index, self.first_index)
+        self._reads.append((number, self._seq, index))
+        self._send_round(now)
+
+    def take_reads(self) -> list[ReadAnswer]:
+        """Hand over the reads that are confirmed."""
+        # 6.4: until an entry of our own term is committed, we cannot say what is.
+        if not self._reads or self._log.commit_index < self.first_index:
+            return []
+        heard = quorum_value(self._log.config, self._heard_seq)
+        ready = [ReadAnswer(number, index) for number, seq, index in self._reads if seq < heard]
+        self._reads = [read for read in self._reads if read[1] >= heard]
+        return ready
+
+    def fail_reads(self) -> list[ReadAnswer]:
+        """Hand over the reads that nobody will confirm any more."""
+        failed, self._reads = [ReadAnswer(number, None) for number, _, _ in self._reads], []
+        return failed
+
+    def _heard_seq(self, peer: NodeId) -> float:
+        return inf if peer == self._me else self._progress[peer].heard_seq
 
     # 3.10: handing over leadership.
 
@@ -116,6 +145,9 @@ class Leadership:
     def send_heartbeats(self, now: float) -> None:
         """3.4: show every member that we lead; the replies also uncover requests that were lost."""
         self._check_transfer(now)
+        self._send_round(now)
+
+    def _send_round(self, now: float) -> None:
         for peer, progress in self._progress.items():
             if progress.state is ProgressState.SNAPSHOT:
                 # Agrees with any log. Its purpose is to be heard while a chunk takes its time.
@@ -161,6 +193,8 @@ class Leadership:
         if progress is None or reply.index > self._log.last_index:
             return
         progress.heard_at = now
+        if reply.seq <= self._seq:
+            progress.heard_seq = max(progress.heard_seq, reply.seq)
         if reply.ok:
             self._note_match(progress, reply.index, now)
             if progress.state is ProgressState.PROBE and reply.seq >= progress.since_seq:

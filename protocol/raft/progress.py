@@ -23,6 +23,8 @@ class Progress:
         self.inflight: deque[Index] = deque()
         self.sent_commit = Index(0)
         self.heard_at = now
+        self.heard_seq = 0
+        """6.4: the latest request that it has answered in this term."""
         self.offset = 0
         """In state SNAPSHOT: where the chunk on its way begins; it left at `chunk_at`."""
         self.chunk_at = now

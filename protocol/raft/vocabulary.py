@@ -156,6 +156,15 @@ class ConfigChanged:
     committed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAnswer:
+    """6.4: the answer to `Raft.read_index`."""
+
+    number: int
+    index: Index | None
+    """Once applied up to here, a replica's state is no older than the question; None: leadership was lost."""
+
+
 Event = LeaderChanged | RoleChanged | ConfigChanged
 
 
@@ -195,6 +204,8 @@ class Output:
 
     wake_at: float
     """Call `handle_timer` no later than this, in the driver's clock, after all messages that have arrived."""
+
+    reads: tuple[ReadAnswer, ...] = ()
 
 
 class ProgressState(Enum):

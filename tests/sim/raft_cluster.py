@@ -28,7 +28,7 @@ from protocol.raft.messages import (
     encode_message,
 )
 from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import Limits, Output, Role, SavedState, Snapshot, Timing
+from protocol.raft.vocabulary import Limits, Output, ReadAnswer, Role, SavedState, Snapshot, Timing
 
 
 def node_id(letter: str) -> NodeId:
@@ -221,6 +221,7 @@ class Cluster:
         self.acknowledged: dict[bytes, Index] = {}
         self._timing = timing
         self._limits = limits
+        self._reading: dict[tuple[NodeId, int, int], int] = {}
         self._waiting: dict[Index, tuple[NodeId, Term, bytes]] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._pushed = 0
@@ -305,6 +306,21 @@ class Cluster:
         self._waiting[index] = (name, term, command)
         self._obey(self.members[name])
 
+    def read(self, name: NodeId) -> None:
+        """Ask `name` for a read index, if it leads."""
+        member = self.members[name]
+        if member.raft is not None and member.raft.is_leader:
+            number = member.raft.read_index(self.now)
+            self._reading[(name, member.life, number)] = len(self.check.committed)
+            self._obey(member)
+
+    def _answer_read(self, member: Member, read: ReadAnswer) -> None:
+        """6.4: what was committed when the question came is within what the answer covers."""
+        floor = self._reading.pop((member.name, member.life, read.number))
+        self.check.events["read failed" if read.index is None else "read"] += 1
+        is_fresh = read.index is None or read.index >= floor
+        self.check.require(is_fresh, f"{member.name[0]} answered a read at {read.index}, {floor} was committed")
+
     def _later(self, member: Member, delay: float, act: Callable[[Raft], None]) -> None:
         life = member.life
         self.at(self.now + delay, lambda: self.act_on(member.name, act) if member.life == life else None)
@@ -344,6 +360,8 @@ class Cluster:
             self._transmit(member, envelope.to, envelope.message)
         if has_written and self._crashes(member, "after send", self.faults.crash_after_send):
             return
+        for read in output.reads:
+            self._answer_read(member, read)
         self._apply(member, output)
         self.check.check_member(member, self.members)
         if output.load_snapshot and member.disk.snapshot is not None:

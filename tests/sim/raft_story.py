@@ -88,6 +88,7 @@ class Story:
         # Former leaders get proposals too: they must not acknowledge them.
         for member in list(self.cluster.members.values()):
             self.cluster.propose(member.name, self.rng.choice([6, 20, 90]))
+            self.cluster.read(member.name)
 
     def _make_snapshot(self) -> None:
         self.cluster.make_snapshot(self.rng.choice(sorted(self.cluster.members)))

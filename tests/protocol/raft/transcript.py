@@ -9,6 +9,7 @@ cut a, heal a        lose everything from and to a, or no longer
 propose a x y        two commands; `config a ab/c` a configuration
 lost a b             a notices that its link to b broke
 transfer a b         a hands leadership over to b; `transfer a` to whom it likes
+read a               a is asked up to where a linearizable read must have applied
 snapshot a, restart a, drop (all messages on their way), batch 1 (entries in a request)
 """
 
@@ -121,6 +122,10 @@ class Play:
         self._raft(name).transfer(NodeId(heir * 32) if heir else None, self._now)
         return self._obey(name)
 
+    def _do_read(self, name: str) -> Iterator[str]:
+        self._raft(name).read_index(self._now)
+        return self._obey(name)
+
     def _do_lost(self, name: str, peer: str) -> Iterator[str]:
         self._raft(name).handle_peer_lost(NodeId(peer * 32), self._now)
         return self._obey(name)
@@ -195,6 +200,8 @@ def render_output(raft: Raft, output: Output) -> Iterator[str]:
         yield f"takes {render_entries(output.append)}"
     if output.apply:
         yield f"commits {render_entries(output.apply)}"
+    for read in output.reads:
+        yield f"read {read.number} is of {read.index}" if read.index else f"read {read.number} failed"
 
 
 def render_entries(entries: tuple[Entry, ...]) -> str:
