@@ -5,17 +5,22 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def use_venv() -> None:
-    """Go on in the repository's venv where there is one; else this interpreter has to have what is needed."""
+    """Go on in the repository's venv, which is made or brought up to date first."""
     sys.path.insert(0, str(ROOT))
+    if Path(sys.prefix) == ROOT / ".venv":
+        return
+    if subprocess.run(["bash", "-c", ". scripts/_venv"], check=False, cwd=ROOT, stdin=subprocess.DEVNULL).returncode:
+        sys.exit("the venv with what Corral needs could not be made; see above")
     python = ROOT / ".venv" / "bin" / "python"
-    if python.exists() and Path(sys.prefix) != ROOT / ".venv":
-        os.execv(python, [str(python), *sys.argv])
+    os.execv(python, [str(python), *sys.argv])
 
 
 def need_tools(packages: dict[str, str]) -> None:
@@ -51,7 +56,29 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def finish(name: str, figure: str, goal: str, holds: bool) -> None:
-    """Print the line that a benchmark ends with, and end with its exit status."""
-    sys.stdout.write(f"{name}: {figure}, goal {goal}: {'holds' if holds else 'falls short'}\n")
-    sys.exit(0 if holds else 1)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A figure beside its goal; its text is the line that a benchmark ends with."""
+
+    name: str
+    figure: str
+    goal: str
+    holds: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.figure}, goal {self.goal}: {_HOLDS if self.holds else _FALLS_SHORT}"
+
+
+_HOLDS, _FALLS_SHORT = "holds", "falls short"
+
+
+def is_verdict(line: str, script: str) -> bool:
+    """Tell whether a line is one that this script ends with; one with several questions has a name for each."""
+    name, _, rest = line.partition(": ")
+    return name.split(" ")[0] == script and rest.endswith((f": {_HOLDS}", f": {_FALLS_SHORT}"))
+
+
+def finish(*verdicts: Verdict) -> NoReturn:
+    """Print the lines that a benchmark ends with, and end with its exit status: 0 where all of them hold."""
+    sys.stdout.write("".join(f"{verdict}\n" for verdict in verdicts))
+    sys.exit(0 if all(verdict.holds for verdict in verdicts) else 1)

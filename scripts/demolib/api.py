@@ -22,8 +22,8 @@ class Answer:
 class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a socket in the file system."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -33,9 +33,9 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path_of_socket: str, method: str, path: str, body: object = None) -> Answer:
+def ask(path_of_socket: str, method: str, path: str, body: object = None, *, timeout: float = TIMEOUT) -> Answer:
     """Send one request to the API behind a unix socket; OSError where nobody listens."""
-    connection = _SocketConnection(path_of_socket)
+    connection = _SocketConnection(path_of_socket, timeout)
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers)
