@@ -18,9 +18,11 @@ from node.cli.session import Session
 
 Json = dict[str, Any]
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.15
 SLOW_POLL_SECONDS = 1.0
 SLOW_AFTER = 10.0
+COUNT_EVERY = 1.0
+"""Seconds between two counts of a service's containers: the node writes out each of them for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +118,11 @@ def wait_for(
     """Return once every goal is reached; NotConverged when the time is up, CliError when one failed for good."""
     if not session.settings.wait or not goals:
         return
-    started = clock()
+    started = counted = clock()
     display = display_for(session)
     try:
+        seen = [look(session, goal) for goal in goals]
         while True:
-            seen = [look(session, goal) for goal in goals]
             display.show(
                 [f"{goal.noun} {clean(goal.name)}: {each.text}" for goal, each in zip(goals, seen, strict=True)]
             )
@@ -131,6 +133,9 @@ def wait_for(
             if passed >= session.settings.wait_timeout:
                 raise _not_converged(goals, seen, session.settings.wait_timeout)
             sleep(POLL_SECONDS if passed < SLOW_AFTER else SLOW_POLL_SECONDS)
+            is_due = clock() - counted >= COUNT_EVERY
+            counted = clock() if is_due else counted
+            seen = [look(session, goal, None if is_due else each) for goal, each in zip(goals, seen, strict=True)]
     except KeyboardInterrupt:
         names = ", ".join(goal.name for goal in goals)
         watch = f"watch with `node {goals[0].noun} ls`"
@@ -139,9 +144,13 @@ def wait_for(
         display.end()
 
 
-def look(session: Session, goal: Goal) -> Seen:
-    """Say how far one goal is."""
+def look(session: Session, goal: Goal, before: Seen | None = None) -> Seen:
+    """Say how far one goal is; as far as `before`, if it is still on its way."""
     row = _row_of(session, goal)
+    if row is not None and before is not None and not before.is_done and row.get("transitioning") == "yes":
+        return before
+    if row is not None and goal.noun == "service":
+        row = _row_of(session, goal, include="instances")
     if row is None or row.get("state") in GONE:
         return Seen(goal.is_removal, "removed", None if goal.is_removal else "somebody removed it")
     state = str(row.get("state"))
@@ -154,10 +163,9 @@ def look(session: Session, goal: Goal) -> Seen:
     return Seen(not goal.is_removal and row.get("transitioning") == "no", text)
 
 
-def _row_of(session: Session, goal: Goal) -> Json | None:
+def _row_of(session: Session, goal: Goal, **params: str) -> Json | None:
     from node.cli.client import ApiFailure
 
-    params = {"include": "instances"} if goal.noun == "service" else {}
     try:
         return session.client.get(session.path(goal.noun, goal.id), **params)
     except ApiFailure as failure:
