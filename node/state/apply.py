@@ -1,10 +1,10 @@
 """The one place where a command becomes a new state: pure, deterministic, and never an exception.
 
-`apply_proposal` is what replicas call for each log entry; it also answers a proposal that was retried from
+`apply_proposals` is what replicas call for log entries; it also answers a proposal that was retried from
 `state.recent` instead of applying it twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, overload
 
@@ -14,6 +14,7 @@ from node import commands as c
 from node.commands import AnyCommand, Batch, InitCluster, Proposal, SingleCommand
 from node.model import Change, Done, Refused, Result, State
 from node.state import containers, environments, hosts, keys, purge, services, stacks
+from node.state.indexes import Indexes
 from node.state.txn import Refusal, Txn
 
 MAX_RECENT = 4096
@@ -125,36 +126,79 @@ def _summary(command: AnyCommand, results: list[Result]) -> Result:
     return results[0]
 
 
+@dataclass(frozen=True, slots=True)
+class AppliedAll(Generic[S]):
+    """What became of several log entries."""
+
+    state: S
+    results: tuple[Result, ...]
+    """One per proposal."""
+    changes: tuple[Change, ...] = ()
+    """Rows touched by any of them."""
+
+
+def apply_proposals(
+    state: State | None, proposals: Sequence[Proposal], indexes: Indexes | None = None
+) -> AppliedAll[State | None]:
+    """Apply log entries in order: the same state as one by one, at the cost of one copy of what they touch.
+
+    `indexes` must be those of `state`, and are those of the new state afterwards.
+    """
+    results: list[Result] = []
+    changes: tuple[Change, ...] = ()
+    while state is None and len(results) < len(proposals):
+        first = apply_proposal(None, proposals[len(results)])
+        state, changes = first.state, first.changes
+        results.append(first.result)
+    if state is None:
+        return AppliedAll(None, tuple(results))
+    txn = Txn(state, state.last_at, indexes)
+    results += [_apply_next(txn, proposal)[0] for proposal in proposals[len(results) :]]
+    return AppliedAll(txn.finish(), tuple(results), tuple(dict.fromkeys(changes + txn.all_changes)))
+
+
 def apply_proposal(state: State | None, proposal: Proposal) -> Applied[State | None]:
     """Apply a log entry once, however often its proposal comes."""
-    if state is not None and proposal.id in state.recent:
-        return _remembered(state, proposal)
-    # A new leader's clock may be behind that of the one before it.
-    at = max(proposal.at, state.last_at) if state is not None else proposal.at
-    applied = apply(state, proposal.command, at=at)
+    if state is not None:
+        txn = Txn(state, state.last_at)
+        result, results = _apply_next(txn, proposal)
+        return Applied(txn.finish(), result, results, txn.changes)
+    applied = apply(None, proposal.command, at=proposal.at)
     if applied.state is None:
         return applied
-    recent = dict(applied.state.recent)
-    recent[proposal.id] = applied.result
+    recent = _to_remember(proposal, applied.result, applied.results)
+    state = msgspec.structs.replace(applied.state, recent=recent, last_at=proposal.at)
+    return Applied(state, applied.result, applied.results, applied.changes)
+
+
+def _apply_next(txn: Txn, proposal: Proposal) -> tuple[Result, tuple[Result, ...]]:
+    """Apply a proposal after those before it; return its result, and those of its commands."""
+    # A new leader's clock may be behind that of the one before it.
+    txn.begin(max(proposal.at, txn.last_at))
+    if proposal.id in txn.recent:
+        return _remembered(txn.recent, proposal)
+    command = proposal.command
+    singles = command.commands if isinstance(command, Batch) else (command,)
+    results = [_apply_single(txn, single) for single in singles]
+    result = _summary(command, results)
+    txn.remember(_to_remember(proposal, result, results), MAX_RECENT)
+    return result, tuple(results)
+
+
+def _to_remember(proposal: Proposal, result: Result, results: Sequence[Result]) -> dict[str, Result]:
+    remembered = {proposal.id: result}
     if isinstance(proposal.command, Batch):
-        recent |= {_part(proposal.id, place): result for place, result in enumerate(applied.results)}
-    for oldest in list(recent)[: max(0, len(recent) - MAX_RECENT)]:
-        del recent[oldest]
-    return Applied(
-        msgspec.structs.replace(applied.state, recent=recent, last_at=at),
-        applied.result,
-        applied.results,
-        applied.changes,
-    )
+        remembered |= {_part(proposal.id, place): each for place, each in enumerate(results)}
+    return remembered
 
 
 def _part(proposal_id: str, place: int) -> str:
     return f"{proposal_id}/{place}"
 
 
-def _remembered(state: State, proposal: Proposal) -> Applied[State | None]:
-    result = state.recent[proposal.id]
+def _remembered(recent: Mapping[str, Result], proposal: Proposal) -> tuple[Result, tuple[Result, ...]]:
+    result = recent[proposal.id]
     if not isinstance(proposal.command, Batch):
-        return Applied(state, result, (result,))
+        return result, (result,)
     places = range(len(proposal.command.commands))
-    return Applied(state, result, tuple(state.recent.get(_part(proposal.id, place), result) for place in places))
+    return result, tuple(recent.get(_part(proposal.id, place), result) for place in places)

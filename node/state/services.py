@@ -46,12 +46,11 @@ def _changeable(txn: Txn, service_id: int) -> Service:
 
 def _check_unique_name(txn: Txn, stack_id: int, name: str, besides: int = 0) -> None:
     check_name(name, "service")
-    for other in txn.services.values():
-        if other.stack_id != stack_id or other.id == besides or other.removed is not None:
-            continue
-        if other.name.lower() == name.lower():
-            still = ", which is being removed: wait for that" if other.state == "removing" else ""
-            raise Refusal("NotUnique", f"the stack has a service {other.name} already{still}", "name")
+    holder = txn.named.services.get((stack_id, name.lower()))
+    if holder is not None and holder != besides:
+        other = txn.services[holder]
+        still = ", which is being removed: wait for that" if other.state == "removing" else ""
+        raise Refusal("NotUnique", f"the stack has a service {other.name} already{still}", "name")
 
 
 def check_requested_host(txn: Txn, launch: LaunchConfig, environment_id: int) -> None:

@@ -18,12 +18,11 @@ def live_stack(txn: Txn, stack_id: int) -> Stack:
 
 def _check_unique_name(txn: Txn, environment_id: int, name: str, besides: int = 0) -> None:
     check_name(name, "stack")
-    for other in txn.stacks.values():
-        if other.id == besides or other.removed is not None or other.environment_id != environment_id:
-            continue
-        if other.name.lower() == name.lower():
-            still = ", which is being removed: wait for that" if other.state == "removing" else ""
-            raise Refusal("NotUnique", f"the environment has a stack {other.name} already{still}", "name")
+    holder = txn.named.stacks.get((environment_id, name.lower()))
+    if holder is not None and holder != besides:
+        other = txn.stacks[holder]
+        still = ", which is being removed: wait for that" if other.state == "removing" else ""
+        raise Refusal("NotUnique", f"the environment has a stack {other.name} already{still}", "name")
 
 
 def create_stack(txn: Txn, command: CreateStack) -> Done:

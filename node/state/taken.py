@@ -61,7 +61,8 @@ class Taken:
                 self.of_service_on_host[container.service_id, host_id] += 1
 
     def discard(self, container: Container) -> None:
-        """Forget a row exactly as it was added."""
+        """Forget a row exactly as it was added; only where the newest address was is kept, since it is but a hint."""
+        self.uuids.discard(container.uuid)
         if container.removed is not None:
             return
         self.names.pop((container.environment_id, container.name.lower()), None)
@@ -80,11 +81,12 @@ class Taken:
                 self.of_service_on_host[container.service_id, host_id] -= 1
 
     def port_holder(self, host_id: int, port: PortBinding) -> int | None:
-        """The container whose published port overlaps `port` on that host, if any."""
-        for bind, holder in self._ports.get((host_id, port.protocol, port.public), ()):
-            if bind == port.bind or bind in ANY_ADDRESS or port.bind in ANY_ADDRESS:
-                return holder
-        return None
+        """The first container whose published port overlaps `port` on that host, if any."""
+        holders = self._ports.get((host_id, port.protocol, port.public), ())
+        overlapping = (
+            holder for bind, holder in holders if bind == port.bind or bind in ANY_ADDRESS or port.bind in ANY_ADDRESS
+        )
+        return min(overlapping, default=None)
 
     def numbers(self, service_id: int) -> set[int]:
         """The slots of a service that are not free."""

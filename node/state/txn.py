@@ -1,9 +1,10 @@
-"""One command's writes: tables copied on their first write, changes recorded, the old state left untouched.
+"""The writes of commands in order: tables copied on their first write, changes recorded, the old state left untouched.
 
 Handlers check everything first and write after, so a `Refusal` raised by one never leaves half a change.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -17,15 +18,15 @@ from node.model import (
     Host,
     JoinToken,
     Refused,
+    Result,
     Service,
     Stack,
     State,
     Table,
 )
+from node.state.indexes import AnyRow, Indexes, Named
 from node.state.taken import Taken
 from protocol.ids import NodeId
-
-AnyRow = Environment | Host | Stack | Service | Container | ApiKey | JoinToken
 
 TABLES: tuple[Table, ...] = ("environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens")
 
@@ -54,7 +55,8 @@ class Refusal(Exception):
 class Txn:
     """Reads see the writes made so far; `finish` gives the new state."""
 
-    def __init__(self, state: State, at: int) -> None:
+    def __init__(self, state: State, at: int, indexes: Indexes | None = None) -> None:
+        """`indexes` are those of `state` and are kept in step with what is written here."""
         self.at = at
         self._base = state
         self._tables: dict[Table, dict[int, Any]] = {}
@@ -62,8 +64,17 @@ class Txn:
         self._cluster: Cluster | None = None
         self._sealed: dict[NodeId, bytes] | None = None
         self._removed_nodes: dict[NodeId, int] | None = None
-        self._taken: Taken | None = None
+        self._recent: dict[str, Result] | None = None
+        self._last_at = state.last_at
+        self._indexes = indexes or Indexes()
         self._changes: dict[Change, None] = {}
+        self._all_changes: dict[Change, None] = {}
+
+    def begin(self, at: int) -> None:
+        """Go on with the next command, which was taken at `at`; `changes` are its own from here on."""
+        self.at = at
+        self._all_changes |= self._changes
+        self._changes = {}
 
     @property
     def cluster(self) -> Cluster:
@@ -103,14 +114,40 @@ class Txn:
 
     @property
     def taken(self) -> Taken:
-        """What containers hold, kept in step with the writes; built when first asked for."""
-        if self._taken is None:
-            self._taken = Taken(self.containers.values())
-        return self._taken
+        """What containers hold, kept in step with the writes."""
+        return self._indexes.taken(self.containers.values())
+
+    @property
+    def named(self) -> Named:
+        """Who has which name, kept in step with the writes."""
+        return self._indexes.named(self.stacks.values(), self.services.values())
 
     @property
     def changes(self) -> tuple[Change, ...]:
+        """Rows touched since `begin`, each once, in order of first touch."""
         return tuple(self._changes)
+
+    @property
+    def all_changes(self) -> tuple[Change, ...]:
+        """Rows touched since this began."""
+        return tuple(self._all_changes | self._changes)
+
+    @property
+    def last_at(self) -> int:
+        return self._last_at
+
+    @property
+    def recent(self) -> Mapping[str, Result]:
+        return self._base.recent if self._recent is None else self._recent
+
+    def remember(self, results: Mapping[str, Result], at_most: int) -> None:
+        """Keep the results of a proposal taken at `at`, and forget the oldest beyond `at_most`."""
+        if self._recent is None:
+            self._recent = dict(self._base.recent)
+        self._recent |= results
+        for oldest in list(islice(self._recent, max(0, len(self._recent) - at_most))):
+            del self._recent[oldest]
+        self._last_at = self.at
 
     def next_id(self, table: Table) -> int:
         """Hand out the table's next id; ids are never used again."""
@@ -130,17 +167,13 @@ class Txn:
             return
         rows[row.id] = row
         self._changes[Change(table, row.id)] = None
-        if self._taken is not None and isinstance(row, Container):
-            if old is not None:
-                self._taken.discard(old)
-            self._taken.add(row)
+        self._indexes.note(old, row)
 
     def drop(self, table: Table, row_id: int) -> None:
         """Delete a row."""
         old = self._writable(table).pop(row_id)
         self._changes[Change(table, row_id)] = None
-        if self._taken is not None and isinstance(old, Container):
-            self._taken.discard(old)
+        self._indexes.note(old, None)
 
     def set_cluster(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -165,7 +198,8 @@ class Txn:
 
     def finish(self) -> State:
         """Return the state with all writes, or the very same one if there were none."""
-        parts: dict[str, Any] = {table: rows for table, rows in self._tables.items() if self._touched(table)}
+        touched = {change.table for changes in (self._all_changes, self._changes) for change in changes}
+        parts: dict[str, Any] = {table: rows for table, rows in self._tables.items() if table in touched}
         if self._next_ids is not None:
             parts["next_ids"] = self._next_ids
         if self._cluster is not None and self._cluster != self._base.cluster:
@@ -174,10 +208,9 @@ class Txn:
             parts["sealed_ca_keys"] = self._sealed
         if self._removed_nodes is not None:
             parts["removed_nodes"] = self._removed_nodes
+        if self._recent is not None:
+            parts |= {"recent": self._recent, "last_at": self._last_at}
         return msgspec.structs.replace(self._base, **parts) if parts else self._base
-
-    def _touched(self, table: Table) -> bool:
-        return any(change.table == table for change in self._changes)
 
     def _writable(self, table: Table) -> dict[int, Any]:
         rows = self._tables.get(table)
