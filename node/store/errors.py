@@ -21,3 +21,4 @@ class StoreFailedError(Exception):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: {why}; make room on that disk or repair it: nothing that was acknowledged is lost")
+        self.why = why
