@@ -18,7 +18,7 @@ from node.drive.link import Caller, Reply
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
-from node.state import apply_proposal, decode_state, encode_state
+from node.state import Indexes, apply_proposals, decode_state, encode_state
 from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import Index, NodeId
 from protocol.raft.core import Raft
@@ -52,7 +52,8 @@ MAX_INBOX_BYTES = 64 * 1024 * 1024
 MAX_STEPS_WITHOUT_TIMER = 8
 """A flood of messages must not hold off the clock for ever."""
 INPUTS_PER_STEP = 256
-APPLY_PER_STEP = 64
+APPLY_PER_STEP, APPLY_BYTES_PER_STEP = 128, 64 * 1024
+"""How much is applied at one time, so that nothing else waits long."""
 SNAPSHOT_EVERY = 4096
 """Entries applied since the last snapshot after which a new one is made."""
 log = logging.getLogger("corral.consensus")
@@ -87,6 +88,7 @@ class Consensus:
         self._offload = offload
         self._raft: Raft | None = None
         self._state: State | None = None
+        self._indexes = Indexes()
         self._changed = trio.Event()
         self._wake = trio.Event()
         self._messages: list[tuple[NodeId, bytes]] = []
@@ -353,33 +355,44 @@ class Consensus:
         state = await self._offload(decode_state, snapshot.state)
         self._applied = self._snapshot_index = snapshot.meta.index
         self._last_at = max(self._last_at, state.last_at)
+        self._indexes = Indexes()
         self._replace(state, ())
         self._proposals.note_installed(state)
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
-        for number, entry in enumerate(entries):
-            if entry.index <= self._applied:
-                continue  # Known as committed from the disk, and now committed once more by a leader.
-            if entry.kind is EntryKind.COMMAND:
-                self._apply_one(entry)
-            self._applied = entry.index
-            if number % APPLY_PER_STEP == APPLY_PER_STEP - 1:
+        # Known as committed from the disk, and now committed once more by a leader: those are passed over.
+        left = [entry for entry in entries if entry.index > self._applied]
+        while left:
+            piece = _cut_piece(left)
+            left = left[len(piece) :]
+            self._apply_piece(piece)
+            if left:
                 await trio.lowlevel.checkpoint()
 
-    def _apply_one(self, entry: Entry) -> None:
+    def _apply_piece(self, entries: Sequence[Entry]) -> None:
+        proposals = [
+            proposal
+            for entry in entries
+            if entry.kind is EntryKind.COMMAND and (proposal := self._read_proposal(entry)) is not None
+        ]
+        applied = apply_proposals(self._state, proposals, self._indexes)
+        self._applied = entries[-1].index
+        self._replace(applied.state, applied.changes)
+        for proposal, result in zip(proposals, applied.results, strict=True):
+            self._proposals.note_applied(proposal.id, result)
+
+    def _read_proposal(self, entry: Entry) -> Proposal | None:
         try:
             proposal = decode_proposal(entry.data)
         except UNREADABLE as error:
             self.skipped_entries += 1
             log.error("entry %d is skipped, this release cannot read it: %s", entry.index, error)
-            return
+            return None
         self._last_at = max(self._last_at, proposal.at)
-        applied = apply_proposal(self._state, proposal)
-        self._replace(applied.state, applied.changes)
-        self._proposals.note_applied(proposal.id, applied.result)
+        return proposal
 
     def _replace(self, state: State | None, changes: Sequence[Change]) -> None:
-        if state is None:
+        if state is None or state is self._state:
             return
         self._state = state
         self._changed.set()
@@ -409,6 +422,16 @@ class Consensus:
             log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
         finally:
             self._snapshotting = False
+
+
+def _cut_piece(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Return the first entries, as many as are applied at one time."""
+    size = 0
+    for count, entry in enumerate(entries[:APPLY_PER_STEP], 1):
+        size += len(entry.data)
+        if size >= APPLY_BYTES_PER_STEP:
+            return entries[:count]
+    return entries[:APPLY_PER_STEP]
 
 
 def _is_durable(output: Output) -> bool:
