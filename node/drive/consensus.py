@@ -2,7 +2,8 @@
 
 One task owns the core.  While it waits for the disk, what arrives queues up and becomes the next batch (group
 commit).  Decides nothing itself; a committed command that this release cannot read is skipped, loudly, as on every
-other replica.
+other replica.  When the disk fails the core is given up with all that it had promised in memory, and made anew from
+what is on the disk once that works: until then this node only answers what it knew.
 """
 
 import logging
@@ -12,9 +13,12 @@ from random import Random
 import trio
 
 from node.commands import AnyCommand, Proposal, decode_proposal, encode_proposal
-from node.drive.consensus_ports import Applied, Offload, Storage
+from node.crashing import crash_at
+from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError
 from node.drive.consensus_ports import Transport as Transport
+from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
 from node.drive.link import Caller, Reply
+from node.drive.obeying import cut_piece, is_durable
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
@@ -52,8 +56,6 @@ MAX_INBOX_BYTES = 64 * 1024 * 1024
 MAX_STEPS_WITHOUT_TIMER = 8
 """A flood of messages must not hold off the clock for ever."""
 INPUTS_PER_STEP = 256
-APPLY_PER_STEP, APPLY_BYTES_PER_STEP = 128, 64 * 1024
-"""How much is applied at one time, so that nothing else waits long."""
 SNAPSHOT_EVERY = 4096
 """Entries applied since the last snapshot after which a new one is made."""
 log = logging.getLogger("corral.consensus")
@@ -112,6 +114,7 @@ class Consensus:
         self._heard_commit = Index(0)
         self._is_current = False
         self._snapshotting = False
+        self._disk = DiskTrouble()
         self.skipped_entries = 0
         """Committed entries that this release could not read: an alarm when not zero."""
 
@@ -168,6 +171,11 @@ class Consensus:
         )
 
     @property
+    def alarms(self) -> tuple[str, ...]:
+        """What a person has to know of this node now, and what to do about it."""
+        return self._disk.alarms
+
+    @property
     def members(self) -> Mapping[NodeId, MemberView]:
         return self._members()
 
@@ -207,7 +215,8 @@ class Consensus:
 
     def deliver(self, sender: NodeId, payload: bytes) -> None:
         """Take a Raft message from the link."""
-        if len(self._messages) < MAX_INBOX and self._message_bytes + len(payload) <= MAX_INBOX_BYTES:
+        has_room = len(self._messages) < MAX_INBOX and self._message_bytes + len(payload) <= MAX_INBOX_BYTES
+        if has_room and self._disk.reason is None:
             self._messages.append((sender, payload))
             self._message_bytes += len(payload)
             self._wake.set()
@@ -228,19 +237,63 @@ class Consensus:
         self._call(propose)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load what is on disk, then drive the core until cancelled."""
+        """Load what is on disk, then drive the core until cancelled, and once more after each failure of the disk."""
+        raft = await self._make_core()
+        task_status.started()
+        while True:
+            self._suspend(raft, await self._drive(raft))
+            raft = await self._recover()
+
+    async def _make_core(self) -> Raft:
+        """Read everything from the disk: the core starts from that and from nothing else."""
         saved, commit = await self._storage.load()
         await self._restore(saved, commit)
         self._raft = Raft(
             self._me, saved=saved, timing=self._timing, limits=self._limits, rng=self._rng, now=trio.current_time()
         )
-        self._stale_since = self._now_ms()
-        async with trio.open_nursery() as nursery:
-            task_status.started()
-            while True:
-                await self._wait_for_input()
-                self._feed(self._raft)
-                await self._obey(self._raft, self._raft.take_output(), nursery)
+        self._stale_since = self._stale_since or self._now_ms()
+        return self._raft
+
+    async def _drive(self, raft: Raft) -> StoreFailedError:
+        """Feed and obey the core until the disk fails."""
+        try:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    await self._wait_for_input()
+                    self._feed(raft)
+                    await self._obey(raft, raft.take_output(), nursery)
+        except* StoreFailedError as errors:
+            failed = first_of(errors)
+        return failed
+
+    def _suspend(self, raft: Raft, error: StoreFailedError) -> None:
+        """Stop taking part; what depends on the write that failed was not sent, and what was to come is forgotten."""
+        log.error("%s; this node does not vote and takes no changes until then", error)
+        now = trio.current_time()
+        for to, message in last_words(raft, now):
+            self._transport.send(to, encode_message(message))
+        self._disk.note_failed(str(error), now)
+        self._raft = stand_in(raft, self._applied, self._rng, now)
+        self._messages, self._message_bytes, self._calls = [], 0, []
+        self._stale_since = self._stale_since or self._now_ms()
+        self._proposals.block(str(error))
+        for listener in self._group_listeners:
+            listener()
+
+    async def _recover(self) -> Raft:
+        """Try the disk again and again; return the core made of what is on it."""
+        while True:
+            await trio.sleep(self._disk.retry_in)
+            try:
+                raft = await self._make_core()
+            except StoreFailedError as error:
+                self._disk.note_still_failing(str(error))
+                log.warning("the disk still fails: %s", error)
+            else:
+                log.warning("the disk works again: this node takes part from entry %d on", raft.last_index)
+                self._disk.note_mended(trio.current_time())
+                self._proposals.block(None)
+                return raft
 
     async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
         return await self._proposals.submit(command, timeout=timeout)
@@ -254,8 +307,9 @@ class Consensus:
         self._proposals.execute(caller, payload, reply)
 
     def _call(self, call: Callable[[Raft, float], None]) -> None:
-        self._calls.append(call)
-        self._wake.set()
+        if self._disk.reason is None:
+            self._calls.append(call)
+            self._wake.set()
 
     async def _wait_for_input(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -311,12 +365,16 @@ class Consensus:
             each.settle()
 
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
-        if _is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
+        if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
             await self._storage.write(output, raft.commit_index)
             self._commit_on_disk = raft.commit_index
+            crash_at("consensus.before-send")
         for envelope in output.send:
             self._transport.send(envelope.to, encode_message(envelope.message))
+        if output.send:
+            crash_at("consensus.after-send")
         if output.install is not None:
+            crash_at("consensus.mid-install")
             await self._install(output.install)
         await self._apply(output.apply)
         if output.load_snapshot:
@@ -346,8 +404,11 @@ class Consensus:
 
     async def _restore(self, saved: SavedState, commit: Index) -> None:
         """Rebuild the state from the snapshot and the entries that are known to be committed."""
-        if saved.snapshot is not None and (snapshot := await self._storage.load_snapshot()) is not None:
-            await self._install(snapshot)
+        if saved.snapshot is not None:
+            self._snapshot_index = saved.snapshot.index
+            # After a failure of the disk the state is here still, and further than that mostly.
+            if saved.snapshot.index > self._applied and (snapshot := await self._storage.load_snapshot()) is not None:
+                await self._install(snapshot)
         await self._apply([entry for entry in saved.entries if self._applied < entry.index <= commit])
         self._commit_on_disk = commit
 
@@ -363,9 +424,10 @@ class Consensus:
         # Known as committed from the disk, and now committed once more by a leader: those are passed over.
         left = [entry for entry in entries if entry.index > self._applied]
         while left:
-            piece = _cut_piece(left)
+            piece = cut_piece(left)
             left = left[len(piece) :]
             self._apply_piece(piece)
+            crash_at("consensus.mid-apply")
             if left:
                 await trio.lowlevel.checkpoint()
 
@@ -422,17 +484,3 @@ class Consensus:
             log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
         finally:
             self._snapshotting = False
-
-
-def _cut_piece(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Return the first entries, as many as are applied at one time."""
-    size = 0
-    for count, entry in enumerate(entries[:APPLY_PER_STEP], 1):
-        size += len(entry.data)
-        if size >= APPLY_BYTES_PER_STEP:
-            return entries[:count]
-    return entries[:APPLY_PER_STEP]
-
-
-def _is_durable(output: Output) -> bool:
-    return bool(output.hard or output.install or output.truncate_from is not None or output.compact_to or output.append)

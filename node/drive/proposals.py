@@ -29,6 +29,7 @@ MAX_OFFERED_BYTES = 64 * 1024 * 1024
 """Commands that wait for the core at one time."""
 MAX_PROPOSED_BYTES = MAX_ENTRY_BYTES - 1024
 """A command's size; the proposal around it, of which a log entry is made, takes some room too."""
+BLOCKED_RETRY = 5.0
 SUBMIT_TIMEOUT = 2.0
 """How long one attempt to reach the leader may take before it is made again."""
 
@@ -90,6 +91,7 @@ class Proposals:
     _executing: dict[str, list[Reply]] = field(default_factory=dict)
     """Who waits on another node, or elsewhere on this host, for the effect of what this leader took."""
     _leader_changed: trio.Event = field(default_factory=trio.Event)
+    _blocked: str | None = None
 
     async def submit(self, command: AnyCommand, *, timeout: float) -> Done:
         """Have the leader order `command` and wait until it is applied here; as node.ports.Replica.submit."""
@@ -98,12 +100,14 @@ class Proposals:
             raise RefusedError("MaxLengthExceeded", f"the change is {len(encoded)} bytes, more than a log entry holds")
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} changes wait for the leader already; try again shortly")
+        if self._blocked is not None:
+            raise Unavailable(f"this host takes no changes now, others may: {self._blocked}", retry_after=BLOCKED_RETRY)
         proposal = f"{self.rng.getrandbits(128):032x}"
         waiting = self._waiting[proposal] = Waiting()
         detail = "no leader is known"
         try:
             with trio.move_on_after(timeout):
-                while not waiting.done.is_set():
+                while not waiting.done.is_set() and self._blocked is None:
                     detail = await self._attempt(Submit(proposal, encoded), command, waiting)
         finally:
             del self._waiting[proposal]
@@ -112,6 +116,8 @@ class Proposals:
                 return done
             case Refused() as refused:
                 raise RefusedError(refused.code, refused.message, refused.field)
+            case None if self._blocked is not None:
+                raise Unavailable(f"the change was not confirmed: {self._blocked}; it may still happen")
             case None:
                 raise Unavailable(f"the change was not confirmed within {timeout:g} s: {detail}; it may still happen")
 
@@ -162,6 +168,15 @@ class Proposals:
         for proposal in [*self._waiting, *self._executing]:
             if (result := state.recent.get(proposal)) is not None:
                 self.note_applied(proposal, result)
+
+    def block(self, why: str | None) -> None:
+        """Take nothing any more, and let go who waits; None takes that back."""
+        self._blocked = why
+        if why is not None:
+            for offered in self.take_offered():
+                offered.refusal = ProtocolError(why)
+                offered.settle()
+            self.note_leader()
 
     def note_leader(self) -> None:
         """Who leads has changed: do not wait out the present attempt."""
