@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""How long anything may take that is waited for; far more than it takes, since the machine may be busy."""
 ACTIVE = "this host is active"
 CLUSTER = "/v1/clusters/cluster"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from scripts.lightlib.cluster import LightCluster, LightNode, NotSoError, eventually
 
 STACKS = "/v1/projects/1a5/environments"
-GIVE_UP = 20.0
+GIVE_UP = 60.0
 PAUSE = 0.02
 
 

@@ -41,7 +41,7 @@ def _serve(sock: socket.socket, answer: bytes, heard: bytearray) -> None:
         except OSError:
             return
         with stream, suppress(OSError):
-            stream.settimeout(2)
+            stream.settimeout(10)
             heard += stream.recv(65536)
             stream.sendall(answer)
 

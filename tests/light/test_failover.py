@@ -9,7 +9,7 @@ from scripts.lightlib.cluster import LightCluster, eventually
 from scripts.lightlib.failover import STACKS, run_trials
 
 TRIALS = 10
-GENEROUS = 10.0
+GENEROUS = 20.0
 """Seconds; the benchmark has the goal, a shared machine may be slow."""
 
 
@@ -60,5 +60,8 @@ def test_change_without_a_majority_is_refused_in_words_and_happens_at_most_once(
 def test_identities_survive_all_of_it(three: LightCluster) -> None:
     folders = {node.name: Path(node.data / "identity").exists() for node in three.nodes}
     assert all(folders.values())
-    members = {each["hostName"]: each["status"] for each in three.nodes[0].cluster()["members"]}
-    assert members == {"h1": "alive", "h2": "alive", "h3": "alive"}
+
+    def statuses() -> dict[str, str]:
+        return {each["hostName"]: each["status"] for each in three.nodes[0].cluster()["members"]}
+
+    eventually(lambda: statuses() == {"h1": "alive", "h2": "alive", "h3": "alive"}, "gossip has found all three again")

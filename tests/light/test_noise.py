@@ -46,7 +46,7 @@ def unimpressed(node: LightNode) -> Iterator[None]:
     assert "Traceback" not in node.log()
 
 
-def connect(node: LightNode, port: int, timeout: float = 5.0) -> socket.socket:
+def connect(node: LightNode, port: int, timeout: float = 30.0) -> socket.socket:
     return socket.create_connection((node.address, port), timeout=timeout)
 
 
@@ -103,7 +103,7 @@ def test_random_datagrams_and_streams_at_the_dns_port_harm_nothing(node: LightNo
         for _ in range(200):
             with connect(node, node.dns_port) as stream, suppress(OSError):
                 stream.sendall(random_bytes(rng))
-        assert answers_dns(node)
+        assert eventually(lambda: answers_dns(node), "names are answered")
 
 
 def answers_dns(node: LightNode) -> bool:
@@ -111,9 +111,12 @@ def answers_dns(node: LightNode) -> bool:
         b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + b"\x04none\x06rancher\x08internal\x00\x00\x01\x00\x01"
     )
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(2)
         sock.sendto(question, (node.address, node.dns_port))
-        return sock.recv(512)[:2] == b"\x01\x02"
+        # Behind the noise: what did not fit into the server's queue was dropped, and is asked again.
+        with suppress(TimeoutError):
+            return sock.recv(512)[:2] == b"\x01\x02"
+    return False
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +137,7 @@ def test_thousand_connections_to_the_peer_port_that_do_not_go_on_harm_nothing(no
         assert node.ask("POST", STACKS, {"name": f"while-{time.monotonic_ns()}"}).status == 201
         # They are cut off, not kept: nobody holds a place by being silent.
         for stream in (*streams[:2], streams[-1]):
-            stream.settimeout(15)
+            stream.settimeout(60)
             with suppress(ConnectionResetError):
                 assert stream.recv(1) == b""
 
