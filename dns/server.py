@@ -55,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     with open(lock, "wb"), listener:
         trio.run(_serve, options, listener)
         options.control.unlink(missing_ok=True)
+        # An id that is nobody's any more is a trace; the file itself stays for whoever waits at it.
+        os.ftruncate(lock, 0)
     return 0
 
 

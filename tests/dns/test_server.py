@@ -224,6 +224,7 @@ async def test_stop_removes_the_socket_and_frees_the_lock(options: ServerOptions
             while is_alive(pid):
                 await trio.sleep(0.02)
         assert not options.control.exists()
+        assert control.lock_of(options.control).read_bytes() == b""
         with pytest.raises(ControlError, match="no DNS server answers"):
             await ControlClient.connect(options.control)
 
