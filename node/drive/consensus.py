@@ -8,17 +8,19 @@ what is on the disk once that works: until then this node only answers what it k
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 
 import trio
 
 from node.commands import AnyCommand, Proposal, decode_proposal, encode_proposal
 from node.crashing import crash_at
+from node.drive.beside import beside
 from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError
 from node.drive.consensus_ports import Transport as Transport
 from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
 from node.drive.link import Caller, Reply
-from node.drive.obeying import cut_piece, is_durable
+from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
@@ -39,6 +41,7 @@ from protocol.raft.messages import (
 from protocol.raft.vocabulary import (
     DEFAULT_LIMITS,
     ConfigChanged,
+    Envelope,
     LeaderChanged,
     Limits,
     NotLeader,
@@ -365,12 +368,12 @@ class Consensus:
             each.settle()
 
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
+        early, late = split_sends(output, is_leader=raft.is_leader)
+        self._send(early)
         if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
-            await self._storage.write(output, raft.commit_index)
-            self._commit_on_disk = raft.commit_index
+            await self._write(output, raft.commit_index)
             crash_at("consensus.before-send")
-        for envelope in output.send:
-            self._transport.send(envelope.to, encode_message(envelope.message))
+        self._send(late)
         if output.send:
             crash_at("consensus.after-send")
         if output.install is not None:
@@ -383,6 +386,16 @@ class Consensus:
         if self._applied >= self._snapshot_index + self._snapshot_every and not self._snapshotting:
             self._snapshotting = True
             nursery.start_soon(self._make_snapshot)
+
+    def _send(self, envelopes: Sequence[Envelope]) -> None:
+        for envelope in envelopes:
+            self._transport.send(envelope.to, encode_message(envelope.message))
+
+    async def _write(self, output: Output, commit: Index) -> None:
+        """Make an output durable; apply meanwhile what was durable before and is committed now."""
+        ready, write = durable_before(output), partial(self._storage.write, output, commit)
+        await (beside(write, partial(self._apply, ready)) if ready else write())
+        self._commit_on_disk = commit
 
     def _note_events(self, raft: Raft, output: Output) -> None:
         for event in output.events:
