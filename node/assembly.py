@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -32,6 +33,7 @@ from node.engine.dockerd import DockerEngine
 from node.engine.memory import MemoryEngine
 from node.model import Change, State, host_of_node
 from node.overlay.overlay import Overlay
+from node.plan.agent import concerns_host
 from node.ports import Engine
 from node.probes import ProbeService
 from node.store.identity import DataFolder, Identity
@@ -201,18 +203,6 @@ def _connect(parts: Parts) -> None:
         takers={Kind.EXECUTE: consensus.execute},
     )
 
-    def on_state(state: State, changes: Sequence[Change]) -> None:
-        tables = {change.table for change in changes}
-        parts.leading.wakeup.set()
-        if not changes or "hosts" in tables:
-            link.drop_removed()
-            if parts.overlaying:
-                parts.overlaying.wakeup.set()
-            parts.upkeep.wakeup.set()
-        if not changes or tables & {"containers", "services", "stacks", "hosts"}:
-            parts.agent.wakeup.set()
-            parts.names.wakeup.set()
-
     def on_member(event: Event) -> None:
         link.hint_changed(event.member.node)
         parts.leading.wakeup.set()
@@ -227,7 +217,7 @@ def _connect(parts: Parts) -> None:
     parts.upkeep.on_address = on_identity
     if parts.overlaying:
         parts.overlaying.on_news = parts.upkeep.wakeup.set
-    consensus.listen(on_state)
+    consensus.listen(partial(_wake_by_state, parts))
 
     def on_group() -> None:
         link.drop_removed()
@@ -235,6 +225,22 @@ def _connect(parts: Parts) -> None:
 
     consensus.listen_group(on_group)
     base.gossip.listen(on_member)
+
+
+def _wake_by_state(parts: Parts, state: State, changes: Sequence[Change]) -> None:
+    """Wake whoever may find something to do in a new state; no changes: all of it is new."""
+    tables = {change.table for change in changes}
+    parts.leading.wakeup.set()
+    if not changes or "hosts" in tables:
+        parts.base.link.drop_removed()
+        if parts.overlaying:
+            parts.overlaying.wakeup.set()
+        parts.upkeep.wakeup.set()
+    if not changes or tables & {"containers", "services", "stacks", "hosts"}:
+        parts.names.wakeup.set()
+    host = host_of_node(state, parts.identity.node)
+    if host is not None and concerns_host(state, host.id, changes):
+        parts.agent.wakeup.set()
 
 
 def _resolver(gossip: Gossip, consensus: Consensus) -> Callable[[NodeId], tuple[str, int] | None]:

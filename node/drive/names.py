@@ -124,16 +124,16 @@ class Names:
             log.error("%s", error)
 
     async def _publish(self) -> None:
+        is_new = self._client is None
         if self._client is None:
             self._client = await self.find_server(self.options)
-        elif self._zone is not None:
-            await self._client.status()
-        if not self.consensus.is_current:
-            return  # The server answers from the zone it has; ours would be older.
-        zone = self._render(await self._find_lost())
-        if zone is not None:
+        # The server answers from the zone it has; until this node has caught up, ours would be older.
+        zone = self._render(await self._find_lost()) if self.consensus.is_current else None
+        if zone is not None and (is_new or zone is not self._zone):
             await self._client.publish(zone)
             self._zone = zone
+        elif not is_new:
+            await self._client.status()  # Is it still there?
 
     async def _find_lost(self) -> frozenset[NodeId]:
         dead = self.dead() - {self.me}

@@ -4,13 +4,13 @@ Level-triggered: the plan depends on the state, the engine's list, the memory an
 One step per container at a time; the next follows once the first shows in the engine's list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from node.commands import Observation
-from node.model import Container, Seen, State
+from node.model import Change, Container, Seen, State
 from node.plan.agent_steps import (
     AgentMemory,
     AnyAction,
@@ -49,6 +49,21 @@ class _Wait:
     """Nothing before `until`."""
 
     until: int
+
+
+def concerns_host(state: State, host_id: int, changes: Sequence[Change]) -> bool:
+    """Whether the plan of a host may differ after `changes`, which led to `state`; no changes: anything may have.
+
+    A container's row stays with its host, so that a row of another host says nothing to this one.
+    """
+    for change in changes:
+        if change.table == "containers":
+            row = state.containers.get(change.id)
+            if row is None or row.host_id == host_id:
+                return True
+        elif change.table in ("services", "stacks", "hosts"):
+            return True
+    return not changes
 
 
 def plan_host(

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.commands import RemoveHost, ReportContainers, RestartContainer, SetContainerDesired
-from node.model import Container, State
-from node.plan.agent import STEADY_MS, HostPlan, plan_host
+from node.model import Change, Container, State
+from node.plan.agent import STEADY_MS, HostPlan, concerns_host, plan_host
 from node.plan.agent_steps import (
     Action,
     AgentMemory,
@@ -105,6 +105,16 @@ def test_nothing_is_left_to_do_or_say_once_it_runs_and_is_reported() -> None:
 def test_containers_of_other_hosts_are_not_ours() -> None:
     state = planned(shop(hosts=2, scale=2))
     assert len(planned_steps(state).actions) == 1
+
+
+def test_host_need_not_look_when_only_containers_of_others_changed() -> None:
+    state, row = one(hosts=2)
+    mine, other = row.host_id, 3 - row.host_id
+    assert concerns_host(state, mine, [Change("containers", row.id)])
+    assert not concerns_host(state, other, [Change("containers", row.id), Change("tokens", 1)])
+    assert concerns_host(state, other, [Change("containers", row.id), Change("services", 1)])
+    assert concerns_host(state, other, [Change("containers", 999)])
+    assert concerns_host(state, other, [])
 
 
 def test_nothing_is_planned_for_a_container_while_a_step_is_under_way() -> None:
