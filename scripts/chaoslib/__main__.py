@@ -44,9 +44,13 @@ def main() -> int:
         clients=arguments.clients,
         keep=keep,
         reads=arguments.reads,
+        only=frozenset(arguments.only or ()),
     )
     try:
         with _world(arguments.hosts, is_light=arguments.light) as world:
+            if unknown := plan.only - (known := {fault.name for fault in world.faults()}):
+                _say(f"no such fault: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+                return 2
             return 0 if Chaos(world, plan, _say).run() else 1
     except (LabError, NotSoError) as error:
         _say(str(error))
@@ -90,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, choices=range(1, 33), default=5, help="that ask side by side (5)")
     parser.add_argument("--light", action="store_true", help="daemons of this machine, containers in memory")
     parser.add_argument("--reads", choices=("auto", "linearizable", "local"), default="auto", help="(auto)")
+    parser.add_argument("--only", action="append", metavar="FAULT", help="leave out the other faults; may be repeated")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for history and logs if something is wrong")
     return parser.parse_args()
 

@@ -16,6 +16,8 @@ from tests.sim.history import Call, History
 STACKS = "/v1/projects/1a5/environments"
 SERVICES = "/v1/projects/1a5/services"
 TIMEOUTS = (0.5, 2.0, 6.0, 15.0)
+AVOID = 1.0
+"""Seconds for which a client leaves a node alone on which nobody listened."""
 HOME = "chaos-services"
 TEXTS, SCALES, POOL = 5, 2, 6
 MAX_SCALE = 4
@@ -73,6 +75,7 @@ class Client:
         self._rng = rng
         self._pause = pause
         self._number = 0
+        self._silent_until: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.failure: BaseException | None = None
@@ -163,6 +166,12 @@ class Client:
 
     # How it asks
 
+    def _choose_host(self) -> str:
+        # Where nobody listens the answer comes at once: without this most questions would be asked of nobody.
+        now = time.monotonic()
+        hosts = [host for host in self.ground.nodes.hosts if self._silent_until.get(host, 0.0) < now]
+        return self._rng.choice(hosts or self.ground.nodes.hosts)
+
     def _change(self, key: str, kind: str, value: Hashable, method: str, path: str, body: object) -> Answer | None:
         call, answer = self._ask(key, kind, value, method, path, body, None)
         if answer is None:
@@ -193,7 +202,7 @@ class Client:
     def _ask(
         self, key: str, kind: str, value: Hashable, method: str, path: str, body: object, read: str | None
     ) -> tuple[Call, Answer | None]:
-        host = self._rng.choice(self.ground.nodes.hosts)
+        host = self._choose_host()
         timeout = self._rng.choice(TIMEOUTS)
         client = f"{self.name}@{self.ground.nodes.session(host)}"
         call = self.ground.history.begin(client, key, kind, value, now=time.monotonic())
@@ -201,7 +210,7 @@ class Client:
             return call, ask(self.ground.nodes.connect(host, timeout), method, path, body, read)
         except NotSentError:
             call.fail(now=time.monotonic(), note="not sent")
-            # Nobody is there: without a pause it would ask nobody again and again.
+            self._silent_until[host] = time.monotonic() + AVOID
             self._stop.wait(0.1)
         except OSError as error:
             call.unknown(note=f"after {timeout:g} s: {error}" if isinstance(error, TimeoutError) else repr(error))

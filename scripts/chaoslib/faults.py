@@ -58,6 +58,9 @@ class Mischief:
     rng: Random
     say: Callable[[str], None]
     gap: tuple[float, float] = (0.2, 2.0)
+    only: frozenset[str] = frozenset()
+    """The names of the faults to choose from; none means all."""
+
     done: Counter[str] = field(default_factory=Counter)
     ended: list[str] = field(default_factory=list)
     """Daemons that ended by themselves."""
@@ -87,7 +90,8 @@ class Mischief:
         is_storm = self.rng.random() < STORM
         if not free or (len(self._troubled) >= minority and not is_storm and self.rng.random() > SECOND):
             return
-        choice = [fault for fault in self.world.faults() if fault.storms or not is_storm]
+        named = [fault for fault in self.world.faults() if not self.only or fault.name in self.only]
+        choice = [fault for fault in named if fault.storms or not is_storm] or named
         fault = self.rng.choices(choice, [each.weight for each in choice])[0]
         aimed_at: str | None = self.rng.choice(free)
         if fault.at_leader:

@@ -85,7 +85,7 @@ class LabWorld:
         """Return what can be done to hosts."""
         return (
             Fault("kill -9", 4, (0.1, 4), self._kill, self._start),
-            Fault("kill -9 of the leader", 4, (0.1, 4), self._kill, self._start, at_leader=True, storms=False),
+            Fault("kill -9 of the leader", 6, (0.1, 4), self._kill, self._start, at_leader=True, storms=False),
             Fault("pause", 4, (0.5, 6), lambda host, rng: self._signal(host, signal.SIGSTOP), self._go_on),
             Fault("restart", 2, (0.0, 0.5), self._end, self._start),
             Fault("cut", 4, (1, 8), lambda host, rng: self.lab.cut(host), self._heal),

@@ -70,7 +70,7 @@ class LightWorld:
         """Return what can be done to processes."""
         return (
             Fault("kill -9", 5, (0.1, 3), self._kill, self._start),
-            Fault("kill -9 of the leader", 4, (0.1, 3), self._kill, self._start, at_leader=True, storms=False),
+            Fault("kill -9 of the leader", 8, (0.1, 3), self._kill, self._start, at_leader=True, storms=False),
             Fault("pause", 4, (0.5, 4), lambda host, rng: self._stop_going(host), self._go_on),
             Fault("restart", 2, (0.0, 0.5), self._end, self._start),
             Fault("full disk", 2, (1, 3), self._fill, self._empty, storms=False),

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,6 +16,8 @@ from scripts.chaoslib.judging import Judgement, UnsettledError, judge, note_rest
 from tests.sim.history import History, Operation, save
 
 SETTLE_TIMEOUT = 120.0
+ADVICE = "make room"
+"""Says a daemon that ends because of its disk."""
 WIDTH = 34
 
 
@@ -47,6 +49,9 @@ class Plan:
     reads: str = "auto"
     """`linearizable`, `local`, or `auto`: linearizable where nodes know of such reads."""
 
+    only: frozenset[str] = frozenset()
+    """The faults to choose from; none means all there are."""
+
 
 class Chaos:
     """A run in a world that is open."""
@@ -56,7 +61,7 @@ class Chaos:
         self._plan = plan
         self._say = say
         self._history = History()
-        self._mischief = Mischief(world, Random(f"{plan.seed} faults"), say)
+        self._mischief = Mischief(world, Random(f"{plan.seed} faults"), say, only=plan.only)
 
     def run(self) -> bool:
         """Break, mend, judge and report; return whether nothing was wrong."""
@@ -74,6 +79,7 @@ class Chaos:
             wrong += problems_of(rest) + world.double_containers()
         except UnsettledError as error:
             wrong.append(str(error))
+        wrong += unexpected(self._mischief.ended, world.logs())
         operations = self._history.operations()
         judgement = judge(operations)
         self._report(operations, judgement, wrong)
@@ -138,6 +144,18 @@ class Chaos:
         for host, text in self._world.logs().items():
             (folder / f"{host}.log").write_text(text)
         self._say(f"the history and the logs are in {folder}")
+
+
+def unexpected(ended: Sequence[str], logs: Mapping[str, str]) -> list[str]:
+    """Return the ends of daemons that no fault explains, and the errors in their logs that nobody foresaw."""
+    problems = [f"a daemon ended: {line}" for line in sorted(set(ended)) if ADVICE not in line]
+    for host, log in logs.items():
+        lines = log.splitlines()
+        starts = [number for number, line in enumerate(lines) if "Traceback (most recent call last)" in line]
+        # The text of an error is the first line after its frames that is not indented.
+        texts = [next((line for line in lines[number + 1 :] if line[:1].strip(" |+")), "") for number in starts]
+        problems += [f"{host}'s log has an error nobody foresaw: {text}" for text in sorted(set(texts))]
+    return problems
 
 
 def _counts(operations: Sequence[Operation]) -> dict[str, tuple[int, int, int]]:

@@ -14,6 +14,7 @@ from scripts.chaoslib.engines import Found, problems_of_engines
 from scripts.chaoslib.faults import Fault, Mischief
 from scripts.chaoslib.judging import CONTAINERS, Rest, judge, problems_of
 from scripts.chaoslib.models import FIRST_TEXT, StackName, read_key, stale_own_reads
+from scripts.chaoslib.run import unexpected
 from tests.sim.history import Operation
 from tests.sim.linearizability import LINEARIZABLE, VIOLATED, check
 
@@ -260,6 +261,19 @@ def test_fault_of_the_leader_befalls_the_leader() -> None:
 
 def test_same_seed_draws_the_same_faults() -> None:
     assert troubled(3).begun[:3] == troubled(3).begun[:3]
+
+
+# What daemons say of themselves
+
+
+def test_end_of_a_daemon_is_foreseen_when_its_disk_is_full() -> None:
+    assert unexpected(["h1: cannot run: state.db: disk is full; make room on that disk"], {"h1": "all is well"}) == []
+    assert unexpected(["h1: NameError: x"], {}) == ["a daemon ended: h1: NameError: x"]
+
+
+def test_error_nobody_foresaw_is_found_in_a_log() -> None:
+    log = 'fine\nTraceback (most recent call last):\n  File "x.py", line 1\n    x\nKeyError: 7\nfine again'
+    assert unexpected([], {"h2": log}) == ["h2's log has an error nobody foresaw: KeyError: 7"]
 
 
 # Asking
