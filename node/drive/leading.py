@@ -23,6 +23,8 @@ from protocol.raft.voters import HostView, plan_voters
 
 SETTLE = 0.01
 """A burst of changes is planned for once, this many seconds after the first."""
+APART = 0.05
+"""While changes never end, the leader plans no more often."""
 AT_LEAST_EVERY = 1.0
 RETRY_AFTER = 0.5
 SEAL_TIMEOUT = 2.0
@@ -65,7 +67,7 @@ class Leading:
             else:
                 self._absent_since.clear()
                 await self._seal_for_the_leader()
-            await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE)
+            await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE, apart=APART)
 
     async def _plan_once(self) -> None:
         state, now = self._consensus.state, trio.current_time()

@@ -20,6 +20,8 @@ from node.plan.names import render_names
 from protocol.ids import NodeId
 
 SETTLE = 0.02
+APART = 0.05
+"""While changes never end, names are looked through no more often."""
 AT_LEAST_EVERY = 10.0
 RETRY_AFTER = 1.0
 SIFT_EVERY = 1.0
@@ -111,7 +113,8 @@ class Names:
                 log.warning("the DNS server is not following: %s", error)
                 await self._close()
                 await trio.sleep(RETRY_AFTER)
-            await self.wakeup.wait(at_most=SIFT_EVERY if self._doubtful else AT_LEAST_EVERY, settle=SETTLE)
+            at_most = SIFT_EVERY if self._doubtful else AT_LEAST_EVERY
+            await self.wakeup.wait(at_most=at_most, settle=SETTLE, apart=APART)
 
     async def stop_server(self) -> None:
         """End the DNS server: this host leaves the cluster."""

@@ -60,3 +60,22 @@ async def test_settling_does_not_reach_beyond_the_longest_wait(autojump_clock: M
     wakeup.set()
     await wakeup.wait(at_most=2, settle=50)
     assert trio.current_time() == 2
+
+
+async def test_rounds_keep_their_distance_while_they_are_asked_for_all_the_time(autojump_clock: MockClock) -> None:
+    wakeup = Wakeup()
+    begun = []
+    for _ in range(4):
+        wakeup.set()
+        await wakeup.wait(at_most=100, settle=1, apart=10)
+        begun.append(trio.current_time())
+    assert begun == [1, 11, 21, 31]
+
+
+async def test_first_round_after_a_quiet_time_is_not_held_back(autojump_clock: MockClock) -> None:
+    wakeup = Wakeup()
+    await wakeup.wait(at_most=5, apart=10)
+    await trio.sleep(10)
+    wakeup.set()
+    await wakeup.wait(at_most=100, settle=1, apart=10)
+    assert trio.current_time() == 16
