@@ -4,7 +4,7 @@ A key is `text:STACK` (a stack's description), `scale:SERVICE`, or `name:NAME` (
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.sim.history import Operation
@@ -12,6 +12,7 @@ from tests.sim.linearizability import Model, Register, State
 
 FIRST_TEXT = "untouched"
 FIRST_SCALE = 1
+UNSEEN = "unseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,16 @@ class StackName:
         return operation.kind == "list" or operation.result is False
 
     def relevant(self, operations: Sequence[Operation]) -> Sequence[Operation]:
-        return operations
+        # Creations of unknown outcome whose stack nobody saw or removed differ in nothing; of such that are alike the
+        # search tries only one.
+        seen = {tag for each in operations if isinstance(each.result, tuple) for tag in each.result}
+        seen |= {each.argument for each in operations if each.kind == "delete"}
+        return [
+            replace(each, argument=UNSEEN)
+            if each.kind == "create" and each.is_unknown and each.argument not in seen
+            else each
+            for each in operations
+        ]
 
 
 def model_of(key: str) -> Model:

@@ -69,6 +69,14 @@ def test_creation_of_unknown_outcome_is_taken_for_one_when_it_shows() -> None:
     assert check([*history, op(5, 6, "create", "c", True)], StackName()).outcome == VIOLATED
 
 
+def test_many_creations_nobody_answered_do_not_make_the_search_long() -> None:
+    history = [op(number, None, "create", f"t{number}") for number in range(200)]
+    history += [op(300, 301, "create", "last", False)]
+    assert check(history, StackName()).outcome == LINEARIZABLE
+    verdict = check([*history, op(302, 303, "list", None, ())], StackName(), max_steps=5000)
+    assert verdict.outcome == VIOLATED
+
+
 # Reads of a node's own copy
 
 
