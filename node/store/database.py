@@ -36,7 +36,8 @@ class Database:
 
     def _set_up(self) -> None:
         with self.reading():
-            self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Heeded by a file that has no tables yet.
+            if self.one("PRAGMA page_count") == (0,):
+                self.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Of a file that has pages it would only be a write.
             self.execute("PRAGMA journal_mode = WAL")
             self.path.chmod(0o600)
             self.execute("PRAGMA synchronous = FULL")

@@ -170,3 +170,17 @@ def test_new_file_takes_nothing_over_from_what_lay_there(tmp_path: Path) -> None
     fresh = LogStore.anew(path)
     assert fresh.load() == (SavedState(), 0)
     fresh.close()
+
+
+def test_opening_and_reading_a_file_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = LogStore(path)
+    store.write(output(entry(1), hard=HardState(Term(1), A)), Index(1))
+    store.save_snapshot(snapshot(1, b"state"))
+    store.close()
+    before = path.read_bytes()
+    store = LogStore(path, must_exist=True)
+    store.load()
+    store.load_snapshot()
+    store.close()
+    assert path.read_bytes() == before
