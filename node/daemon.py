@@ -212,6 +212,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         now_ms=now_ms,
         rng=random.SystemRandom(),
         join_info=parts.base.admission.join_info,
+        alarms=lambda: parts.base.consensus.alarms,
     )
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 It authenticates before it looks anything up, and turns whatever goes wrong into the API's error shape.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -39,12 +39,14 @@ class Api:
         rng: Random,
         join_info: Callable[[], bytes],
         operations: Operations | None = None,
+        alarms: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._replica = replica
         self._now_ms = now_ms
         self._rng = rng
         self._join_info = join_info
         self._operations = operations
+        self._alarms = alarms
         self._index = Index(replica.state)
 
     async def handle(self, request: Request) -> Response:
@@ -98,6 +100,7 @@ class Api:
             urls=urls,
             rng=self._rng,
             index=self._index,
+            alarms=self._alarms(),
         )
 
     async def _dispatch(self, call: Call, route: Route, method: str, params: Params, request: Request) -> Answer:

@@ -58,6 +58,8 @@ class Call:
     urls: Urls
     rng: Random
     index: Index
+    alarms: Sequence[str] = ()
+    """What a person has to know of this node now."""
 
     def owns(self, environment_id: int | None) -> bool:
         """Whether rows of that environment (None: of no environment) are the caller's to see."""

@@ -167,7 +167,10 @@ class Upkeep:
             await trio.sleep(SEEDS_EVERY)
             seeds = _seeds_of([m for m in self.consensus.members.values() if m.node != self.identity.node])
             if seeds and seeds != self.identity.seeds:
-                await self._save(seeds=seeds)
+                try:
+                    await self._save(seeds=seeds)
+                except Unavailable as error:
+                    log.warning("where the others are could not be noted: %s", error)
 
     async def _follow_address(self) -> None:
         """Go on under another address when the one chosen has gone from this host: it is known by its identity."""
@@ -176,15 +179,25 @@ class Upkeep:
                 address = self.find_address(self.identity)
                 if address is not None and address != self.identity.address:
                     log.warning("this host's address was %s and is %s now", self.identity.address, address)
-                    await self._save(address=address)
+                    try:
+                        await self._save(address=address)
+                    except Unavailable as error:
+                        # Told to the others all the same: they would look for this host where it is no more.
+                        log.error("this host's new address could not be saved: %s", error)
+                        self.identity = msgspec.structs.replace(self.identity, address=address)
                     self.on_address(self.identity)
                     self.wakeup.set()
             await trio.sleep(ADDRESS_EVERY)
 
     async def _save(self, **changes: object) -> None:
-        self.identity = msgspec.structs.replace(self.identity, **changes)
+        """Have a later start find these changes; Unavailable, and all as it was, when the disk does not take them."""
         async with self._saving:  # Two at once would write into each other's file, or the older one last.
-            await trio.to_thread.run_sync(self.folder.save, self.identity)
+            identity = msgspec.structs.replace(self.identity, **changes)
+            try:
+                await trio.to_thread.run_sync(self.folder.save, identity)
+            except OSError as error:
+                raise Unavailable(f"{self.folder.identity_file}: {error.strerror or error}") from error
+            self.identity = identity
 
 
 def _seeds_of(others: list[MemberView]) -> tuple[tuple[str, int], ...]:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,10 +188,11 @@ class LightCluster:
         self.access_key, self.secret_key = _search(r"Access key +(\S+)", said), _search(r"Secret key +(\S+)", said)
         return node
 
-    def join(self, name: str | None = None) -> LightNode:
-        """Make a new host a member."""
+    def join(self, name: str | None = None, *, within: Callable[[LightNode], Sequence[str]] | None = None) -> LightNode:
+        """Make a new host a member; `within` returns the program that its own is to run in."""
         node = self.host(name)
-        self.launch(node, ["join", self.nodes[0].url, "--token", self.token, *node.flags()])
+        words = ["join", self.nodes[0].url, "--token", self.token, *node.flags()]
+        self.launch(node, words, within=within(node) if within is not None else ())
         self.wait_active(node)
         return node
 
@@ -206,18 +207,30 @@ class LightCluster:
         )
         return self.nodes
 
-    def launch(self, node: LightNode, words: Sequence[str]) -> None:
-        """Start a node's program with these words; its output goes to the host's folder."""
+    def launch(
+        self,
+        node: LightNode,
+        words: Sequence[str],
+        *,
+        variables: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """Start a node's program with these words, `within` another one; its output goes to the host's folder."""
         log = node.folder / f"log{len(node.logs)}"
         node.logs.append(log)
         with log.open("wb") as err, (node.folder / "out").open("wb") as out:
             node.process = subprocess.Popen(
-                [sys.executable, "-m", "node", *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                [*within, sys.executable, "-m", "node", *words],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **(variables or {})},
             )
 
-    def start(self, node: LightNode, *, wait: bool = True) -> None:
+    def start(self, node: LightNode, *, wait: bool = True, variables: Mapping[str, str] | None = None) -> None:
         """Start the daemon of a member again."""
-        self.launch(node, ["start", *node.place_flags()])
+        self.launch(node, ["start", *node.place_flags()], variables=variables)
         if wait:
             self.wait_active(node)
 

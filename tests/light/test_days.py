@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lightlib.cluster import PATIENCE, LightCluster, LightNode, Ran, eventually, run_node
+from scripts.lightlib.cluster import PATIENCE, LightCluster, LightNode, Ran, run_node
 from tests.light.conftest import says
 
 STACKS = "/v1/projects/1a5/environments"
@@ -173,31 +173,6 @@ def test_copy_of_the_key_that_is_damaged_is_made_again(cluster: LightCluster, st
     cut(stopped.data / "node.pem", 50)
     cluster.start(stopped)
     assert stopped.ask("GET", "/v1").status == 200
-
-
-def test_full_disk_ends_the_node_with_advice_and_loses_nothing_acknowledged(
-    cluster: LightCluster, stopped: LightNode
-) -> None:
-    cluster.start(stopped)
-    wal = stopped.data / "state.db-wal"
-    eventually(wal.exists, "there is a write-ahead log")
-    _, hard = resource.prlimit(stopped.pid, resource.RLIMIT_FSIZE)
-    room = max(wal.stat().st_size, len(stopped.log())) + 64 * 1024
-    resource.prlimit(stopped.pid, resource.RLIMIT_FSIZE, (room, hard))
-    acknowledged = []
-    for number in range(200):
-        try:
-            if stopped.ask("POST", STACKS, {"name": f"full-{number}", "description": "x" * 1000}).status != 201:
-                break
-        except OSError:
-            break
-        acknowledged.append(f"full-{number}")
-    assert stopped.process is not None
-    assert stopped.process.wait(15) == 1
-    assert 0 < len(acknowledged) < 200
-    says(Ran(1, "", stopped.log()), 1, "state.db", "make room", "start the node again")
-    cluster.start(stopped)
-    assert set(acknowledged) <= stacks(stopped)
 
 
 def test_folder_of_nobody_says_what_to_do(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def _values(call: Call, row: Cluster) -> Values:
     view = call.consensus
     return {
         "accessControl": "open" if row.open_access else "closed",
+        "alarms": list(call.alarms),
         "appliedIndex": view.applied_index,
         "commitIndex": view.commit_index,
         "created": row.created,
@@ -82,6 +83,7 @@ _ACTIVE = frozenset({"active"})
 _NODES = "array[string]"
 _CLUSTER_FIELDS: dict[str, Any] = {
     "accessControl": define("enum", options=("open", "closed"), description="open: everybody is an administrator"),
+    "alarms": define("array[string]", description="what is wrong with the node that answers, and what to do"),
     "appliedIndex": define("int", description="the log entry up to which this node's answers are"),
     "commitIndex": define("int"),
     "created": define("date", "N"),

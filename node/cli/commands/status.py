@@ -82,12 +82,12 @@ def render_status(cluster: Json, own: Json, host: Json, environment: Json, *, co
         "Access": "open to everybody" if cluster.get("accessControl") == "open" else "by key",
     }
     lines = [f"{name:<12} {clean(value)}" for name, value in named.items()]
-    alarms = []
+    alarms = [str(text) for text in cluster.get("alarms") or ()]
     if cluster.get("accessControl") == "open":
         alarms.append("ACCESS CONTROL IS OFF: whoever reaches the API administers this cluster")
     if cluster.get("staleSince"):
         alarms.append(f"NO LEADER since {cluster['staleSince']}: this is what was known then, and changes must wait")
-    lines += [paint(text, "alarm") if colour else f"!! {text}" for text in alarms]
+    lines += [paint(clean(text), "alarm") if colour else f"!! {clean(text)}" for text in alarms]
     columns = [
         Column("MEMBER", lambda row: row.get("hostName") or row["nodeId"][:8]),
         Column("HOST", lambda row: row.get("hostId")),

@@ -253,6 +253,20 @@ async def test_addresses_of_the_living_are_kept_for_the_next_start(tmp_path: Pat
         nursery.cancel_scope.cancel()
 
 
+async def test_host_goes_on_under_its_new_address_when_the_disk_does_not_take_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with following(tmp_path) as duties, trio.open_nursery() as nursery:
+        told: list[str] = []
+        duties.upkeep.find_address = lambda identity: "192.0.2.77"
+        duties.upkeep.on_address = lambda identity: told.append(identity.address)
+        (tmp_path / ".identity.new").mkdir()  # Stands for any reason why a file cannot be written.
+        await nursery.start(duties.upkeep.run)
+        await until(lambda: told == ["192.0.2.77"])
+        assert duties.saved == duties.identity
+        nursery.cancel_scope.cancel()
+
+
 async def test_saves_side_by_side_lose_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with leading_alone() as consensus:
         duties = Duties(tmp_path, NOW.timestamp(), consensus)
