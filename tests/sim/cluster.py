@@ -29,30 +29,36 @@ from node.drive.wakeup import Wakeup
 from node.engine.memory import MemoryEngine
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
 from node.ports import EngineContainer
+from node.store.errors import CorruptStoreError, StoreFailedError
 from protocol.ids import Incarnation, Index, NodeId, Term, new_node_id
 from protocol.messages import Kind
 from protocol.probe import ProbeKeys
-from protocol.raft.messages import Entry, EntryKind
-from protocol.raft.vocabulary import Limits, SavedState, bootstrap
+from protocol.raft.core import Raft
+from protocol.raft.messages import Entry, EntryKind, decode_message
+from protocol.raft.vocabulary import Limits, Output, SavedState, Timing, bootstrap
 from protocol.seal import Keyring
 from protocol.swim.events import Event
 from protocol.swim.messages import Address, Meta
 from tests.sim.cluster_parts import (
     Network,
+    Pace,
     Port,
-    SimDisk,
     SimEngine,
     SimSocket,
     SimTransport,
     ZoneKeeper,
     ignore_engine_errors,
 )
-from tests.sim.raft_cluster import Disk
+from tests.sim.cluster_watch import RaftWatch, Seat
+from tests.sim.sim_disk import StoreDisk
 
 START_MS = 1_460_440_800_000
 PEER_PORT = 8090
 DATAGRAMS = 1024
 SNAPSHOT_EVERY = 40
+RESTART_AFTER = 2.0
+"""When a daemon that ended by itself is started again."""
+TIMING = Timing()
 LIMITS = Limits(keep_entries=20)
 """Small, so that newcomers and those who were away long need a snapshot."""
 
@@ -72,6 +78,22 @@ async def run_here(function: Callable[..., Any], *args: Any) -> Any:
     """In place of a thread, which virtual time would not wait for."""
     await trio.sleep(0.01)
     return function(*args)
+
+
+class WatchedConsensus(Consensus):
+    """The production driver, on a host that may stand still, with its core's outputs shown to the watch."""
+
+    watch: RaftWatch
+    pace: Pace
+
+    async def _wait_for_input(self) -> None:
+        await super()._wait_for_input()
+        await self.pace.wait()
+
+    async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
+        self.watch.obeys(self._me, raft, output)
+        await super()._obey(raft, output, nursery)
+        self.watch.check_commit(self._me, raft, raft.commit_index)
 
 
 @dataclass(eq=False)
@@ -94,12 +116,24 @@ class SimHost:
     node: NodeId
     name: str
     address: Address
-    disk: SimDisk
+    disk: StoreDisk
     engine: SimEngine
     zones: ZoneKeeper
     skew_ms: int
+    drift: float
+    """How many seconds the host's clocks count in a second."""
+    pace: Pace = field(default_factory=Pace)
     life: Life | None = None
-    stage: Literal["joining", "member", "leaving", "gone"] = "joining"
+    stage: Literal["joining", "member", "leaving", "refused", "gone"] = "joining"
+    """`refused`: the daemon does not go on with the disk that it found."""
+
+    @property
+    def timing(self) -> Timing:
+        """As the host measures it with a clock that drifts."""
+        return Timing(
+            election_timeout=TIMING.election_timeout / self.drift,
+            heartbeat_interval=TIMING.heartbeat_interval / self.drift,
+        )
 
     @property
     def is_up(self) -> bool:
@@ -109,8 +143,10 @@ class SimHost:
 class Cluster:
     """The hosts, the network between them, and a record of what happened."""
 
-    def __init__(self, seed: int, nursery: trio.Nursery, watch: "Watcher") -> None:
+    def __init__(self, seed: int, nursery: trio.Nursery, watch: "Watcher", folder: Path) -> None:
         self.seed = seed
+        self.folder = folder
+        self.raft_watch = RaftWatch(watch.require)
         self.rng = Random(seed)
         self.nursery = nursery
         self.hosts: dict[NodeId, SimHost] = {}
@@ -130,7 +166,9 @@ class Cluster:
 
     def now_ms(self, host: SimHost | None = None) -> int:
         """The wall clock, as a host has it."""
-        return START_MS + (host.skew_ms if host else 0) + int(trio.current_time() * 1000)
+        if host is None:
+            return START_MS + int(trio.current_time() * 1000)
+        return START_MS + host.skew_ms + int(trio.current_time() * 1000 * host.drift)
 
     def running(self) -> list[SimHost]:
         return [host for host in self.hosts.values() if host.is_up]
@@ -150,11 +188,12 @@ class Cluster:
         number = len(self.hosts) + 1
         engine_rng = Random(self.rng.getrandbits(64))
         skew_ms = self.rng.randint(-3000, 3000)
+        node = new_node_id(self.rng)
         host = SimHost(
-            node=new_node_id(self.rng),
+            node=node,
             name=f"h{number}",
             address=Address(f"192.0.2.{number}", PEER_PORT),
-            disk=SimDisk(Random(self.rng.getrandbits(64))),
+            disk=StoreDisk(self.folder / f"h{number}", Random(self.rng.getrandbits(64))),
             engine=SimEngine(
                 MemoryEngine(lambda: self.now_ms(host)),
                 engine_rng,
@@ -163,8 +202,11 @@ class Cluster:
             ),
             zones=ZoneKeeper(lambda zone: self._watch.saw_zone(host, zone)),
             skew_ms=skew_ms,
+            drift=self.rng.choice([1.0, 1.0, 0.98, 1.02]),
         )
         self.hosts[host.node] = host
+        self.raft_watch.seats[node] = Seat(host.name, lambda: host.disk.shadow, host.timing)
+        host.disk.make_empty()
         return host
 
     def admission_of(self, host: SimHost) -> AdmitHost:
@@ -192,7 +234,7 @@ class Cluster:
             proposal = Proposal(id=f"{number:032x}", at=self.now_ms(), command=command)
             index = Index(entries[-1].index + 1)
             entries.append(Entry(index, Term(1), EntryKind.COMMAND, encode_proposal(proposal)))
-        host.disk.disk = Disk(SavedState(start.hard, None, tuple(entries)))
+        host.disk.found(SavedState(start.hard, None, tuple(entries)))
         self.start(host)
         return host
 
@@ -211,6 +253,11 @@ class Cluster:
             life.scope.cancel()
             await life.ended.wait()
 
+    def _saw_message(self, host: SimHost, to: NodeId, payload: bytes) -> None:
+        life = host.life
+        raft = life.consensus._raft if life is not None else None
+        self.raft_watch.sends(host.node, to, decode_message(payload), raft)
+
     def _later(self, act: Callable[[], Awaitable[object]]) -> None:
         self.nursery.start_soon(ignore_engine_errors, act)
 
@@ -228,17 +275,20 @@ class Cluster:
             incarnation=Incarnation(now_ms() // 1000),
             rng=self._rng(),
         )
-        consensus = Consensus(
+        consensus = WatchedConsensus(
             host.node,
             host.disk,
-            SimTransport(host.node, self.network),
+            SimTransport(host.node, self.network, partial(self._saw_message, host)),
             members=lambda: gossip.members,
             now_ms=now_ms,
             rng=self._rng(),
+            timing=host.timing,
             limits=LIMITS,
             snapshot_every=SNAPSHOT_EVERY,
             offload=run_here,
         )
+        consensus.watch, consensus.pace = self.raft_watch, host.pace
+        self.raft_watch.starts(host.node)
         leading = Leading(
             host.node,
             consensus,
@@ -282,22 +332,49 @@ class Cluster:
 
     async def _live(self, host: SimHost, life: Life) -> None:
         to_gossip, datagrams = trio.open_memory_channel[tuple[bytes, tuple[str, int]]](DATAGRAMS)
-        socket = cast("trio.socket.SocketType", SimSocket(host.node, host.address, self.network, datagrams))
+        sock = SimSocket(host.node, host.address, self.network, datagrams, host.pace)
+        socket = cast("trio.socket.SocketType", sock)
         with life.scope:
-            async with trio.open_nursery() as nursery:
-                # As in the daemon, others may speak to this node while it still reads its disk.
-                self.network.open(self._port(host, life, nursery, to_gossip))
-                try:
-                    await nursery.start(life.gossip.run, socket)
-                    await nursery.start(life.consensus.run)
-                    life.gossip.join([other.address for other in self.members() if other is not host])
-                    for part in (life.leading, life.agent, life.names):
-                        await nursery.start(part.run)
-                    await trio.sleep_forever()
-                finally:
-                    self.network.close(host.node)
+            try:
+                await self._run_parts(host, life, socket, to_gossip)
+            except* CorruptStoreError as errors:
+                self._refuse(host, errors)
+            except* StoreFailedError:
+                self.note("the disk of", host.name, "failed")
+                self.nursery.start_soon(self._start_again, host)
+        host.disk.crash()
         host.life = None
         life.ended.set()
+
+    def _refuse(self, host: SimHost, errors: BaseExceptionGroup[CorruptStoreError]) -> None:
+        self.note("the disk of", host.name, "is refused")
+        self._watch.require(host.disk.is_damaged, f"{host.name} refuses a sound disk: {errors.exceptions}")
+        if host.stage == "member":
+            host.stage = "refused"
+
+    async def _start_again(self, host: SimHost) -> None:
+        await trio.sleep(RESTART_AFTER)
+        self.start(host)
+
+    async def _run_parts(
+        self,
+        host: SimHost,
+        life: Life,
+        socket: "trio.socket.SocketType",
+        to_gossip: trio.MemorySendChannel[tuple[bytes, tuple[str, int]]],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            # As in the daemon, others may speak to this node while it still reads its disk.
+            self.network.open(self._port(host, life, nursery, to_gossip))
+            try:
+                await nursery.start(life.gossip.run, socket)
+                await nursery.start(life.consensus.run)
+                life.gossip.join([other.address for other in self.members() if other is not host])
+                for part in (life.leading, life.agent, life.names):
+                    await nursery.start(part.run)
+                await trio.sleep_forever()
+            finally:
+                self.network.close(host.node)
 
     def _port(
         self,
@@ -306,20 +383,31 @@ class Cluster:
         nursery: trio.Nursery,
         to: trio.MemorySendChannel[tuple[bytes, tuple[str, int]]],
     ) -> Port:
+        def deliver(sender: NodeId, payload: bytes) -> None:
+            self.raft_watch.heard_from(host.node, sender)
+            life.consensus.deliver(sender, payload)
+
+        def lose(peer: NodeId) -> None:
+            life.consensus.peer_lost(peer)
+            life.consensus._call(lambda raft, now: self.raft_watch.doubts(host.node, peer))
+
         return Port(
             node=host.node,
             nursery=nursery,
             address=host.address,
             is_member=life.consensus.may_speak,
-            on_message=life.consensus.deliver,
-            on_lost=life.consensus.peer_lost,
+            on_message=deliver,
+            on_lost=lose,
             handlers={Kind.SUBMIT: life.consensus.answer_submit},
             datagrams=to,
+            pace=host.pace,
         )
 
 
 class Watcher:
     """Is told of every state that a node applies and every zone that it publishes."""
+
+    def require(self, holds: bool, what: str) -> None: ...
 
     def saw_state(self, host: SimHost, state: State) -> None: ...
 

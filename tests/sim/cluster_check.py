@@ -18,7 +18,9 @@ from node.state import state_digest
 from node.state.services import ACTIVE_STATES
 from protocol.ids import Index
 from protocol.raft.voters import wanted_voters
-from tests.sim.cluster import Cluster, SimHost, Watcher
+from tests.fakes.invariants import check_invariants
+from tests.sim.cluster import Cluster, Life, SimHost, Watcher
+from tests.sim.cluster_watch import RaftWatch
 
 DIGEST_ONE_IN = 4
 """A digest costs more than all else; the same states are chosen on every node."""
@@ -51,6 +53,8 @@ class Checker(Watcher):
     """Names of stacks whose creation was confirmed."""
     services: list[Wanted] = field(default_factory=list)
     states: int = 0
+    raft_watch: RaftWatch | None = None
+    _last_at: dict[Life, int] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _by_index: dict[Index, str] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
@@ -70,6 +74,9 @@ class Checker(Watcher):
 
     def saw_state(self, host: SimHost, state: State) -> None:
         self.states += 1
+        if host.life is not None:
+            self.require(state.last_at >= self._last_at.get(host.life, 0), f"time runs backwards on {host.name}")
+            self._last_at[host.life] = state.last_at
         key = next(reversed(state.recent), "")
         if crc32(key.encode()) % DIGEST_ONE_IN == 0:
             digest = state_digest(state)
@@ -78,6 +85,7 @@ class Checker(Watcher):
             return
         self._known.add(key)
         self._check_taken(state)
+        check_invariants(state)
         for row in state.containers.values():
             if row.desired != "running" or row.removed is not None or row.restarts_wanted:
                 self._given_up.add(row.uuid)
@@ -123,7 +131,13 @@ class Checker(Watcher):
                     place = self._places.setdefault(one.uuid, host.name)
                     self.require(place == host.name, f"{one.name} is on {place} and on {host.name}")
                 self._check_index(host)
+                self._check_leads(cluster, host)
             await trio.sleep(0.05)
+
+    def _check_leads(self, cluster: Cluster, host: SimHost) -> None:
+        if host.life is not None and host.life.consensus._raft is not None:
+            is_even = host.pace.is_even and host.disk.slowness < 0.01
+            cluster.raft_watch.check_leads(host.node, host.life.consensus._raft, is_even=is_even)
 
     def _check_index(self, host: SimHost) -> None:
         life = host.life
@@ -194,6 +208,8 @@ class Checker(Watcher):
             assert row is not None
             table = render_names(state, row.environment_id, frozenset(), row.id)
             zone = host.zones.zone
+            if zone is not None and (wrong := _not_running(zone, state)):
+                return f"the names on {host.name} answer {wrong}, where nothing runs"
             if zone is None or dict(zone.names) != dict(table.names) or dict(zone.scopes) != dict(table.scopes):
                 return f"the names on {host.name} are not those of the state"
         return None
@@ -215,6 +231,13 @@ class Checker(Watcher):
             is_gone = service.state in ("removing", "removed")
             self.require(is_gone or not wanted.is_removed, f"{service.name} was removed and is {service.state}")
             self.require(not is_gone or wanted.may_be_removed, f"{service.name} is gone and nobody asked for it")
+
+
+def _not_running(zone: Zone, state: State) -> list[str]:
+    """Return addresses that a zone gives out and where no container runs."""
+    runs = {row.address for row in state.containers.values() if row.removed is None and _runs(row)}
+    given = {each for answer in zone.names.values() if isinstance(answer, tuple) for each in answer}
+    return sorted(each for each in given if each not in runs and each != NAMESERVER_ADDRESS)
 
 
 def _lacks(service: Service, state: State) -> str | None:

@@ -43,7 +43,7 @@ async def persist(cluster: Cluster, rng: Random, command: AnyCommand) -> Outcome
         hosts = [host for host in cluster.members() if host.life and host.life.consensus.has_state]
         if hosts:
             try:
-                done = await _submit(rng.choice(hosts), command, rng.choice([0.2, 2.0, 10.0]))
+                done = await submit_at(rng.choice(hosts), command, rng.choice([0.2, 2.0, 10.0]))
             except RefusedError as error:
                 # Refused at a second attempt, the first one may have been heard.
                 cluster.note("refused", error.code)
@@ -56,7 +56,7 @@ async def persist(cluster: Cluster, rng: Random, command: AnyCommand) -> Outcome
     return Outcome(None, is_sure)
 
 
-async def _submit(host: SimHost, command: AnyCommand, timeout: float) -> Done | None:
+async def submit_at(host: SimHost, command: AnyCommand, timeout: float) -> Done | None:
     """Return what came of it, None if nobody knows; a client hears no more once the daemon is killed."""
     life, answers = host.life, list[Done | RefusedError]()
     assert life is not None

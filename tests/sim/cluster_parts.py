@@ -3,7 +3,7 @@
 They stand at the ports of the production drivers and outlive any one run of a daemon, as the real things do.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -191,6 +191,34 @@ class Port:
     on_lost: Callable[[NodeId], None]
     handlers: dict[Kind, Handler]
     datagrams: trio.MemorySendChannel[tuple[bytes, tuple[str, int]]]
+    pace: "Pace"
+
+
+@dataclass(eq=False)
+class Pace:
+    """How fast a host's processes get on; they pass here before each step."""
+
+    lag: float = 0.0
+    _is_paused: bool = False
+    _resumed: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def is_even(self) -> bool:
+        return not self._is_paused and not self.lag
+
+    async def wait(self) -> None:
+        if self.lag:
+            await trio.sleep(self.lag)
+        while self._is_paused:
+            await self._resumed.wait()
+
+    def pause(self) -> None:
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._resumed.set()
+        self._resumed = trio.Event()
 
 
 @dataclass(eq=False)
@@ -203,11 +231,19 @@ class Network:
     loss: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.004
-    cut: set[frozenset[NodeId]] = field(default_factory=set)
+    cuts: dict[object, set[tuple[NodeId, NodeId]]] = field(default_factory=dict)
+    """Who made it → directions (from, to) in which nothing arrives."""
     ports: dict[NodeId, Port] = field(default_factory=dict)
 
-    def is_cut(self, one: NodeId, other: NodeId) -> bool:
-        return frozenset((one, other)) in self.cut
+    def is_cut(self, sender: NodeId, receiver: NodeId) -> bool:
+        return any((sender, receiver) in cut for cut in self.cuts.values())
+
+    def cut(self, by: object, pairs: Iterable[tuple[NodeId, NodeId]]) -> None:
+        """Let nothing arrive in these directions until `heal`."""
+        self.cuts[by] = set(pairs)
+
+    def heal(self, by: object) -> None:
+        self.cuts.pop(by, None)
 
     def open(self, port: Port) -> None:
         self.ports[port.node] = port
@@ -219,10 +255,10 @@ class Network:
             if not self.is_cut(node, other):
                 self.break_link(node, other, 0.9)
 
-    def partition(self, side: set[NodeId]) -> None:
+    def partition(self, by: object, side: set[NodeId]) -> None:
         """Cut `side` off; a few notice at once, the others hear nothing more."""
         rest = self.ports.keys() - side
-        self.cut = {frozenset((one, other)) for one in side for other in rest}
+        self.cut(by, [pair for one in side for other in rest for pair in ((one, other), (other, one))])
         for one in sorted(side):
             for other in sorted(rest):
                 self.break_link(one, other, 0.3)
@@ -280,13 +316,14 @@ class Network:
         self, sender: NodeId, kind: Kind, payload: bytes, answer: list[bytes | str], done: trio.Event
     ) -> Callable[[Port], None]:
         async def work(port: Port) -> None:
+            await port.pace.wait()
             try:
                 reply: bytes | str = await port.handlers[kind](Caller(sender, "192.0.2.1"), payload)
             except (ProtocolError, LinkDownError, RequestFailedError) as error:
                 reply = str(error)
             if self._copies():
                 await trio.sleep(self._latency())
-                if not self.is_cut(sender, port.node) and not answer:
+                if not self.is_cut(port.node, sender) and not answer:
                     answer.append(reply)
                     done.set()
 
@@ -330,8 +367,11 @@ class SimTransport(Transport):
 
     me: NodeId
     network: Network
+    watch: Callable[[NodeId, bytes], None]
+    """Told of each Raft message before it leaves."""
 
     def send(self, node: NodeId, payload: bytes) -> None:
+        self.watch(node, payload)
         self.network.send(self.me, node, payload)
 
     async def request(self, node: NodeId, kind: Kind, payload: bytes, *, timeout: float) -> bytes:
@@ -346,11 +386,15 @@ class SimSocket:
     address: Address
     network: Network
     arrived: trio.MemoryReceiveChannel[tuple[bytes, tuple[str, int]]]
+    pace: Pace
 
     async def recvfrom(self, size: int) -> tuple[bytes, Any]:
-        return await self.arrived.receive()
+        got = await self.arrived.receive()
+        await self.pace.wait()
+        return got
 
     async def sendto(self, data: bytes, to: tuple[str, int]) -> int:
         await trio.lowlevel.checkpoint()
+        await self.pace.wait()
         self.network.send_datagram(self.address, self.me, Address(*to), data)
         return len(data)
