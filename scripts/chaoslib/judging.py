@@ -79,6 +79,8 @@ def _picture(nodes: Nodes, host: str) -> dict[str, Any]:
     silent = [f"{each['hostName']} {each['status']}" for each in found["members"] if each["status"] != "alive"]
     if silent:
         raise UnsettledError(f"for {host}: {', '.join(silent)}")
+    if alarms := found.get("alarms"):
+        raise UnsettledError(f"{host} warns: {'; '.join(map(str, alarms))}")
     return found
 
 

@@ -37,6 +37,8 @@ class LabWorld:
         self.hosts = tuple(f"h{number + 1}" for number in range(count))
         self._boots = dict.fromkeys(self.hosts, 1)
         self._sockets: dict[str, str] = {}
+        self._log_at = dict.fromkeys(self.hosts, 0)
+        """Where in a host's log its present daemon began."""
 
     def open(self) -> None:
         """Bring the hosts up, anew, and make the cluster."""
@@ -111,7 +113,7 @@ class LabWorld:
         ended = []
         for host in self.hosts:
             if host not in busy and not self.lab.daemons(host):
-                said = self.cluster.printed(host).splitlines()
+                said = self.cluster.printed(host, self._log_at[host]).splitlines()
                 ended.append(f"{host}: {next((line for line in reversed(said) if line.strip()), 'it wrote nothing')}")
                 self._start(host)
         return ended
@@ -141,8 +143,14 @@ class LabWorld:
 
     def _start(self, host: str) -> None:
         if not self.lab.daemons(host):
+            log = self.lab.log_path(host)
             self._boots[host] += 1
-            self.lab.detach(host, ["node", "start"], self.lab.log_path(host))
+            self._log_at[host] = log.stat().st_size
+            self.lab.detach(host, ["node", "start"], log)
+            # What is about to become a daemon does not go by that name yet, and is not to be held for one that ended.
+            procs.wait_until(
+                lambda: bool(self.lab.daemons(host)) or log.stat().st_size > self._log_at[host], timeout=10
+            )
 
     def _go_on(self, host: str) -> None:
         self._signal(host, signal.SIGCONT)
