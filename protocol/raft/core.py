@@ -217,8 +217,9 @@ class Raft:
         leading = self._require_free_leader()
         if not commands or max(map(len, commands)) > MAX_ENTRY_BYTES:
             raise ValueError(f"expected commands of at most {MAX_ENTRY_BYTES} bytes")
-        if self.last_index - self.commit_index + len(commands) > self._limits.uncommitted_entries:
-            raise ProposalsFull(f"{self.last_index - self.commit_index} entries wait for a majority already; try later")
+        waiting, waiting_bytes = self.last_index - self.commit_index, self._log.uncommitted_bytes
+        if waiting + len(commands) > self._limits.uncommitted_entries or waiting_bytes > self._limits.uncommitted_bytes:
+            raise ProposalsFull(f"{waiting} entries, {waiting_bytes} bytes, wait for a majority already; try later")
         first = Index(self.last_index + 1)
         self._log.append(
             [Entry(Index(first + n), self.term, EntryKind.COMMAND, command) for n, command in enumerate(commands)]
@@ -269,7 +270,8 @@ class Raft:
     def handle_snapshot_made(self, meta: SnapshotMeta, now: float) -> None:
         """The driver has saved a snapshot (see `snapshot_meta`): forget entries that it replaces."""
         if self.snapshot_index < meta.index <= self.applied_index:
-            self._log.compact(meta, self._limits.keep_entries)
+            held = None if self._leading is None else self._leading.held_index()
+            self._log.compact(meta, self._limits.keep_entries, held)
 
     def handle_snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
         """The driver has read its latest snapshot, which `load_snapshot` asked for."""
@@ -306,7 +308,11 @@ class Raft:
 
     def _take_events(self) -> tuple[Event, ...]:
         told, self._told = self._told, self._news()
-        return tuple(new for old, new in zip(told, self._told, strict=True) if new != old)
+        news: list[Event] = [new for old, new in zip(told, self._told, strict=True) if new != old]
+        if self._leading is not None:
+            news += self._leading.lost_logs
+            self._leading.lost_logs = []
+        return tuple(news)
 
     # Roles change in the _become_* methods and nowhere else.
 
@@ -367,6 +373,10 @@ class Raft:
         """4.2.3: a member that has a leader does not help to replace it."""
         return self.is_leader or (self.leader is not None and now - self._heard_at < self._timing.election_timeout)
 
+    def _is_blank(self) -> bool:
+        """4.2.1: a voter was a learner first, and has a log: whoever has none is new, or was a voter and was wiped."""
+        return self.last_index == 0
+
     def _ask_voters(self, request: PreVoteRequest | VoteRequest) -> None:
         for voter in self.config.voters:
             if voter != self.me:
@@ -376,13 +386,18 @@ class Raft:
         if request.term > self.term and self._is_content(now):
             return
         # 9.6: a promise changes nothing here: neither term, nor vote, nor timer.
-        granted = request.term > self.term and self._log.is_up_to_date(request.last_index, request.last_term)
+        granted = (
+            request.term > self.term
+            and not self._is_blank()
+            and self._log.is_up_to_date(request.last_index, request.last_term)
+        )
         self._send(sender, VoteReply(request.term if granted else self.term, granted, True))
 
     def _answer_vote(self, sender: NodeId, request: VoteRequest, now: float) -> None:
         # 4.1: whether the candidate is in our configuration does not matter: ours may be the older one.
         granted = (
             request.term == self.term
+            and not self._is_blank()
             and self._hard.vote in (None, sender)
             and self._log.is_up_to_date(request.last_index, request.last_term)
         )
@@ -422,6 +437,10 @@ class Raft:
             self._become_follower(self.term, now, sender)
         self._heard_at = now
         self._reset_election(now)
+        if self._hard.vote is None:
+            # 3.4: nobody else can win this term, so the vote is as good as given.  If our disk was wiped, we may have
+            # given it before.
+            self._hard = HardState(self.term, sender)
         return True
 
     def _answer_append(self, sender: NodeId, request: AppendRequest, now: float) -> None:

@@ -17,7 +17,7 @@ class Following:
     def __init__(self, log: Log, limits: Limits) -> None:
         self._log = log
         self._limits = limits
-        self._incoming = IncomingSnapshot()
+        self.incoming = IncomingSnapshot()
         self._install: Snapshot | None = None
 
     def take_entries(self, request: AppendRequest) -> AppendReply:
@@ -36,12 +36,12 @@ class Following:
     def take_chunk(self, chunk: SnapshotChunk) -> SnapshotReply:
         """5.2: add a piece of a snapshot, take over the whole once it is complete, and say what to send next."""
         if chunk.meta.index > self._log.commit_index:
-            snapshot = self._incoming.accept(chunk)
+            snapshot = self.incoming.accept(chunk)
             if snapshot is not None:
                 self._log.restore(snapshot.meta, self._limits.keep_entries)
                 self._install = snapshot
         is_done = chunk.meta.index <= self._log.commit_index
-        return SnapshotReply(chunk.term, chunk.meta.index, self._incoming.offset, is_done)
+        return SnapshotReply(chunk.term, chunk.meta.index, self.incoming.offset, is_done)
 
     def take_install(self) -> Snapshot | None:
         """Hand over the snapshot that is to replace the state machine, once."""

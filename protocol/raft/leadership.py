@@ -6,6 +6,7 @@ Section numbers are those of Ongaro's dissertation.
 
 from collections.abc import Callable
 from math import inf
+from typing import TypeVar
 
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.log import Log
@@ -13,8 +14,18 @@ from protocol.raft.messages import AppendReply, AppendRequest, RaftMessage, Snap
 from protocol.raft.progress import Progress
 from protocol.raft.quorum import quorum_value
 from protocol.raft.snapshots import OutgoingSnapshot
-from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState, ReadAnswer, Snapshot, Timing, TransferRefused
+from protocol.raft.vocabulary import (
+    Limits,
+    LogLost,
+    PeerStatus,
+    ProgressState,
+    ReadAnswer,
+    Snapshot,
+    Timing,
+    TransferRefused,
+)
 
+_Word = TypeVar("_Word", bound=float)
 Send = Callable[[NodeId, RaftMessage], None]
 
 
@@ -32,8 +43,12 @@ class Leadership:
         self._seq = 0
         self._outgoing: OutgoingSnapshot | None = None
         self._load_wanted = False
+        self._turns: list[NodeId] = []
+        """Who is sent a snapshot now."""
         self._reads: list[tuple[int, int, Index]] = []
         """Number, the last `seq` sent before it was asked, index."""
+        self.lost_logs: list[LogLost] = []
+        """News of members that have lost their logs, to be handed over."""
         self.heir: NodeId | None = None
         """3.10: to whom leadership is being handed over, until `_transfer_until`."""
         self._transfer_until = inf
@@ -46,6 +61,9 @@ class Leadership:
         members = set(self._log.config.members) - {self._me}
         for peer in self._progress.keys() - members:
             del self._progress[peer]
+        for learner in self._log.config.learners:
+            if learner in self._progress:
+                self._progress[learner].has_lost_log = False
         for peer in sorted(members - self._progress.keys()):
             self._progress[peer] = Progress(Index(self._log.last_index + 1), now)
         self._drop_idle_snapshot()
@@ -61,10 +79,14 @@ class Leadership:
         return quorum_value(self._log.config, lambda peer: self._heard_at(peer, now))
 
     def _match_of(self, peer: NodeId) -> Index:
-        return self._log.last_index if peer == self._me else self._progress[peer].match
+        return self._log.last_index if peer == self._me else self._trusted(peer, self._progress[peer].match, Index(0))
 
     def _heard_at(self, peer: NodeId, now: float) -> float:
-        return now if peer == self._me else self._progress[peer].heard_at
+        return now if peer == self._me else self._trusted(peer, self._progress[peer].heard_at, -inf)
+
+    def _trusted(self, peer: NodeId, word: _Word, nothing: _Word) -> _Word:
+        """3.8: a voter that has lost its log may have lost its vote too: it does not count until it is a learner."""
+        return nothing if self._progress[peer].has_lost_log else word
 
     def status(self, now: float) -> dict[NodeId, PeerStatus]:
         timeout = self._timing.election_timeout
@@ -95,13 +117,13 @@ class Leadership:
         return failed
 
     def _heard_seq(self, peer: NodeId) -> float:
-        return inf if peer == self._me else self._progress[peer].heard_seq
+        return inf if peer == self._me else self._trusted(peer, self._progress[peer].heard_seq, 0)
 
     # 3.10: handing over leadership.
 
     def begin_transfer(self, to: NodeId | None, now: float) -> NodeId:
         """Choose who is to lead, and let it know as soon as it has the whole log; TransferRefused if nobody can."""
-        voters = [voter for voter in self._log.config.voters if voter in self._progress]
+        voters = [v for v in self._log.config.voters if v in self._progress and not self._progress[v].has_lost_log]
         timeout = self._timing.election_timeout
 
         def fitness(voter: NodeId) -> tuple[bool, Index, float]:
@@ -153,6 +175,8 @@ class Leadership:
                 # Agrees with any log. Its purpose is to be heard while a chunk takes its time.
                 self._send_append(peer, Index(0), Term(0))
                 if now - progress.chunk_at >= self._timing.election_timeout:
+                    if progress.is_chunk_out:
+                        self._pass_turn(peer)
                     self._send_chunk(peer, progress, now)
                 continue
             prev_term = self._log.term_at(Index(progress.next - 1))
@@ -169,7 +193,7 @@ class Leadership:
                 progress.become_snapshot(now)
                 self._send_chunk(peer, progress, now)
                 return
-            has_room = progress.has_room(self._limits.window)
+            has_room = progress.has_room(self._limits)
             entries = self._log.batch(progress.next, self._limits) if has_room else ()
             is_probe = progress.state is ProgressState.PROBE
             if not entries and (not has_room if is_probe else progress.sent_commit >= self._log.commit_index):
@@ -177,7 +201,8 @@ class Leadership:
             request = AppendRequest(self._term, prev, prev_term, entries, self._log.commit_index, self._next_seq())
             self._send(peer, request)
             last = entries[-1].index if entries else prev
-            progress.note_sent(last, self._log.commit_index, carries_entries=bool(entries))
+            payload = sum(len(entry.data) for entry in entries) if entries else None
+            progress.note_sent(last, self._log.commit_index, payload)
 
     def _send_append(self, peer: NodeId, prev: Index, prev_term: Term) -> None:
         self._send(peer, AppendRequest(self._term, prev, prev_term, (), self._log.commit_index, self._next_seq()))
@@ -204,6 +229,9 @@ class Leadership:
                 self._drop_idle_snapshot()
         elif progress.state is not ProgressState.SNAPSHOT and reply.seq >= progress.since_seq:
             found, _ = self._log.back_up(reply.hint_index, reply.hint_term)
+            if progress.breaks_its_word(reply.index, reply.seq):
+                self.lost_logs.append(LogLost(peer, progress.match, found))
+                progress.distrust(Index(found + 1), self._seq + 1)
             progress.become_probe(min(Index(found + 1), reply.index), self._seq + 1)
         self._replicate_to(peer, progress, now)
         self._tell_heir()
@@ -219,10 +247,13 @@ class Leadership:
             self._note_match(progress, reply.index, now)
             progress.become_probe(Index(progress.match + 1), self._seq + 1)
             self._drop_idle_snapshot()
+            self._serve_waiting(now)
             self._replicate_to(peer, progress, now)
-        elif self._outgoing is None or self._outgoing.meta.index != reply.index:
             return
-        elif reply.offset > progress.offset:
+        if self._outgoing is None or self._outgoing.meta.index != reply.index:
+            return
+        progress.is_chunk_out = False
+        if reply.offset > progress.offset:
             progress.offset = reply.offset
             self._send_chunk(peer, progress, now)
         else:
@@ -237,7 +268,7 @@ class Leadership:
             progress.become_probe(Index(progress.match + 1), self._seq + 1)
 
     def _note_match(self, progress: Progress, index: Index, now: float) -> None:
-        progress.acknowledge(index)
+        progress.acknowledge(index, self._seq + 1)
         progress.note_round(self._log.last_index, now, self._timing.election_timeout)
 
     # Snapshots. The driver loads one on demand, all followers that need one share it, and it goes with the last.
@@ -247,23 +278,55 @@ class Leadership:
         return wanted
 
     def handle_snapshot_loaded(self, snapshot: Snapshot, now: float) -> None:
-        receivers = [(n, p) for n, p in self._progress.items() if p.state is ProgressState.SNAPSHOT]
+        receivers = self._receivers()
         if not receivers or snapshot.meta.index < self._log.base_index:
             return
         if self._outgoing is not None and self._outgoing.meta == snapshot.meta:
             return
         self._outgoing = OutgoingSnapshot(snapshot)
-        for peer, progress in receivers:
-            progress.offset = 0
-            self._send_chunk(peer, progress, now)
+        for peer in receivers:
+            self._progress[peer].offset = 0
+            self._send_chunk(peer, self._progress[peer], now)
 
     def _send_chunk(self, peer: NodeId, progress: Progress, now: float) -> None:
-        progress.chunk_at = now
+        progress.chunk_at, progress.is_chunk_out = now, False
+        if not self._has_turn(peer):
+            return
         if self._outgoing is None or self._outgoing.meta.index < self._log.base_index:
             self._load_wanted = True
             return
+        progress.is_chunk_out = True
         self._send(peer, self._outgoing.cut_chunk(self._term, progress.offset, self._limits.chunk_bytes))
 
+    def _has_turn(self, peer: NodeId) -> bool:
+        """A snapshot must leave room for commits: only so many followers get it at the same time."""
+        waiting = self._receivers()
+        self._turns = [each for each in self._turns if each in waiting]
+        if peer not in self._turns and len(self._turns) < self._limits.snapshot_receivers:
+            self._turns.append(peer)
+        return peer in self._turns
+
+    def _receivers(self) -> list[NodeId]:
+        return [peer for peer, progress in self._progress.items() if progress.state is ProgressState.SNAPSHOT]
+
+    def _pass_turn(self, peer: NodeId) -> None:
+        """Whoever lets chunks go unanswered does not hold up the others."""
+        waiting = [each for each in self._receivers() if each not in self._turns]
+        if peer in self._turns and waiting:
+            self._turns.remove(peer)
+            self._turns.append(min(waiting, key=lambda each: self._progress[each].chunk_at))
+
+    def _serve_waiting(self, now: float) -> None:
+        for peer in self._receivers():
+            if peer not in self._turns:
+                self._send_chunk(peer, self._progress[peer], now)
+
+    def held_index(self) -> Index | None:
+        """Return the snapshot that is being sent: the log behind it is still needed, within a bound."""
+        if self._outgoing is None or self._log.last_index - self._outgoing.meta.index > self._limits.hold_entries:
+            return None
+        return self._outgoing.meta.index
+
     def _drop_idle_snapshot(self) -> None:
-        if all(progress.state is not ProgressState.SNAPSHOT for progress in self._progress.values()):
+        if not self._receivers():
             self._outgoing = None

@@ -23,6 +23,7 @@ class Log:
         self.applied_index = self.snapshot.index
         self._configs = [(self.snapshot.index, self.snapshot.config)]
         self._note_configs(self._entries)
+        self.uncommitted_bytes = self._count_uncommitted()
         self._unsaved_from = Index(self.last_index + 1)
         self._truncate_from: Index | None = None
         self._compact_to: Index | None = None
@@ -101,6 +102,7 @@ class Log:
         """Add entries that follow the last one."""
         self._entries.extend(entries)
         self._note_configs(entries)
+        self.uncommitted_bytes += sum(len(entry.data) for entry in entries)
 
     def accept(self, entries: Sequence[Entry]) -> None:
         """3.5: take a leader's entries, which follow one that we have; drop our own from the first conflict on."""
@@ -116,15 +118,17 @@ class Log:
         """Move the commit index forward to `index`; False if it is there already."""
         if index <= self.commit_index:
             return False
+        first = self.commit_index - self.base_index
+        self.uncommitted_bytes -= sum(len(entry.data) for entry in self._entries[first : index - self.base_index])
         self.commit_index = index
         return True
 
-    def compact(self, meta: SnapshotMeta, keep: int) -> None:
-        """Forget entries that the snapshot replaces, except the last `keep` of them."""
+    def compact(self, meta: SnapshotMeta, keep: int, held: Index | None = None) -> None:
+        """Forget entries that the snapshot replaces, except the last `keep` of them and those after `held`."""
         self.snapshot = meta
         config = self.config_at(meta.index)
         self._configs = [(meta.index, config), *(pair for pair in self._configs if pair[0] > meta.index)]
-        new_base = Index(meta.index - keep)
+        new_base = Index(min(meta.index - keep, meta.index if held is None else held))
         new_term = self.term_at(new_base)
         if new_base > self.base_index and new_term is not None:
             del self._entries[: new_base - self.base_index]
@@ -137,10 +141,11 @@ class Log:
         if self.term_at(meta.index) == meta.term:
             # The snapshot describes a prefix of our log: what follows stays.
             self.compact(meta, keep)
+            self.uncommitted_bytes = self._count_uncommitted()
             return
         # The disk may still hold entries from before the base: none of them may stay in front of a gap.
         self._truncate_disk(Index(1))
-        self._entries = []
+        self._entries, self.uncommitted_bytes = [], 0
         self._configs = [(meta.index, meta.config)]
         self.snapshot, self.base_index, self.base_term = meta, meta.index, meta.term
         self._unsaved_from = Index(meta.index + 1)
@@ -162,6 +167,8 @@ class Log:
     def _truncate(self, index: Index) -> None:
         if index <= self.commit_index:
             raise ProtocolError(f"asked to drop entry {index}, but all up to {self.commit_index} are committed")
+        dropped = self._entries[index - self.base_index - 1 :]
+        self.uncommitted_bytes -= sum(len(entry.data) for entry in dropped)
         del self._entries[index - self.base_index - 1 :]
         self._configs = [pair for pair in self._configs if pair[0] < index]
         self._truncate_disk(index)
@@ -170,6 +177,9 @@ class Log:
         if index < self._unsaved_from:
             self._truncate_from = min(index, self._truncate_from or index)
             self._unsaved_from = index
+
+    def _count_uncommitted(self) -> int:
+        return sum(len(entry.data) for entry in self._entries[self.commit_index - self.base_index :])
 
     def _note_configs(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -144,7 +144,7 @@ class AppendReply(Struct, frozen=True, array_like=True, tag=5):
 
 
 class SnapshotChunk(Struct, frozen=True, array_like=True, tag=6):
-    """5.2: a piece of a snapshot; `size` and `crc` (CRC-32) are those of the whole."""
+    """5.2: a piece of a snapshot; `size` and `crc` (CRC-32) are those of the whole, `piece_crc` that of `data`."""
 
     term: _Term
     meta: SnapshotMeta
@@ -152,6 +152,8 @@ class SnapshotChunk(Struct, frozen=True, array_like=True, tag=6):
     crc: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
     offset: Annotated[int, Meta(ge=0, le=MAX_SNAPSHOT_BYTES)]
     data: Annotated[bytes, Meta(max_length=MAX_CHUNK_BYTES)]
+    piece_crc: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None
+    """None from a sender of an earlier version."""
 
 
 class SnapshotReply(Struct, frozen=True, array_like=True, tag=7):

@@ -7,7 +7,7 @@ Section numbers are those of Ongaro's dissertation.
 from collections import deque
 
 from protocol.ids import Index
-from protocol.raft.vocabulary import PeerStatus, ProgressState
+from protocol.raft.vocabulary import Limits, PeerStatus, ProgressState
 
 
 class Progress:
@@ -20,7 +20,9 @@ class Progress:
         self.since_seq = 0
         """Refusals of requests before this one are about an older guess of `next` and say nothing."""
         self.is_probing = False
-        self.inflight: deque[Index] = deque()
+        self.inflight: deque[tuple[Index, int]] = deque()
+        """Of each request with entries on its way: its last entry and its payload in bytes."""
+        self.inflight_bytes = 0
         self.sent_commit = Index(0)
         self.heard_at = now
         self.heard_seq = 0
@@ -28,6 +30,11 @@ class Progress:
         self.offset = 0
         """In state SNAPSHOT: where the chunk on its way begins; it left at `chunk_at`."""
         self.chunk_at = now
+        self.is_chunk_out = False
+        """A chunk has left and is not answered."""
+        self.has_lost_log = False
+        """It has refused what it had acknowledged: until it is a learner, its word counts for nothing."""
+        self._match_since = 0
         self._round_target = Index(next_index - 1)
         self._round_at = now
         self._is_round_short = False
@@ -39,41 +46,57 @@ class Progress:
         self.next = max(next_index, Index(self.match + 1))
         self.since_seq = seq
         self.is_probing = False
-        self.inflight.clear()
+        self._forget_inflight()
 
     def become_replicate(self, seq: int) -> None:
         self.state = ProgressState.REPLICATE
         self.next = Index(self.match + 1)
         self.since_seq = seq
-        self.inflight.clear()
+        self._forget_inflight()
 
     def become_snapshot(self, now: float) -> None:
         self.state = ProgressState.SNAPSHOT
         self.offset = 0
         self.chunk_at = now
-        self.inflight.clear()
+        self._forget_inflight()
 
-    def has_room(self, window: int) -> bool:
+    def _forget_inflight(self) -> None:
+        self.inflight.clear()
+        self.inflight_bytes = 0
+
+    def has_room(self, limits: Limits) -> bool:
         """May a request with entries leave now?"""
         if self.state is ProgressState.PROBE:
             return not self.is_probing
-        return len(self.inflight) < window
+        return len(self.inflight) < limits.window and self.inflight_bytes < limits.inflight_bytes
 
-    def note_sent(self, last: Index, commit: Index, *, carries_entries: bool) -> None:
-        """Record a request whose last entry is `last`."""
+    def note_sent(self, last: Index, commit: Index, payload: int | None) -> None:
+        """Record a request whose last entry is `last`; without any, `payload` is None."""
         self.sent_commit = commit
         if self.state is ProgressState.PROBE:
             self.is_probing = True
-        elif carries_entries:
-            self.inflight.append(last)
+        elif payload is not None:
+            self.inflight.append((last, payload))
+            self.inflight_bytes += payload
             self.next = Index(last + 1)
 
-    def acknowledge(self, index: Index) -> None:
-        """The logs agree up to `index`, and the member has that on its disk."""
-        self.match = max(self.match, index)
+    def acknowledge(self, index: Index, seq: int) -> None:
+        """The logs agree up to `index`, and the member has that on its disk; `seq` is the next to be sent."""
+        if index > self.match:
+            self.match, self._match_since = index, seq
         self.next = max(self.next, Index(self.match + 1))
-        while self.inflight and self.inflight[0] <= index:
-            self.inflight.popleft()
+        while self.inflight and self.inflight[0][0] <= index:
+            self.inflight_bytes -= self.inflight.popleft()[1]
+
+    def breaks_its_word(self, refused: Index, seq: int) -> bool:
+        """Does it refuse, in reply to a request sent after it had acknowledged that entry, to have it? 3.8 forbids."""
+        return refused <= self.match and seq >= self._match_since
+
+    def distrust(self, next_index: Index, seq: int) -> None:
+        """Begin anew with what it has now."""
+        self.match, self.has_lost_log = Index(0), True
+        self._is_round_short = False
+        self.become_probe(next_index, seq)
 
     # 4.2.1: a learner is caught up when it took less than an election timeout to get all that the leader had when a
     # round began; until the next round ends, that is the time it may lag behind as a voter.
@@ -87,4 +110,5 @@ class Progress:
         return self._is_round_short and now - self._round_at <= election_timeout
 
     def status(self, now: float, election_timeout: float) -> PeerStatus:
-        return PeerStatus(self.match, self.state, self.heard_at, self.is_caught_up(now, election_timeout))
+        is_caught_up = self.is_caught_up(now, election_timeout)
+        return PeerStatus(self.match, self.state, self.heard_at, is_caught_up, self.has_lost_log)

@@ -20,7 +20,7 @@ class OutgoingSnapshot:
 
     def cut_chunk(self, term: Term, offset: int, chunk_bytes: int) -> SnapshotChunk:
         piece = self.state[offset : offset + chunk_bytes]
-        return SnapshotChunk(term, self.meta, len(self.state), self._crc, offset, piece)
+        return SnapshotChunk(term, self.meta, len(self.state), self._crc, offset, piece, crc32(piece))
 
 
 class IncomingSnapshot:
@@ -30,6 +30,8 @@ class IncomingSnapshot:
         self._of: object = None
         self._pieces = bytearray()
         self._crc = 0
+        self.spoilt_pieces = self.spoilt_wholes = 0
+        """What arrived and failed its CRC-32: a fault of memory, disk or network beyond what TLS covers."""
 
     @property
     def offset(self) -> int:
@@ -44,11 +46,15 @@ class IncomingSnapshot:
             self._of = of
         if chunk.offset != self.offset:
             return None
+        if chunk.piece_crc is not None and chunk.piece_crc != crc32(chunk.data):
+            self.spoilt_pieces += 1
+            return None
         self._pieces += chunk.data
         self._crc = crc32(chunk.data, self._crc)
         if self.offset < chunk.size:
             return None
         whole = Snapshot(chunk.meta, bytes(self._pieces)) if self._crc == chunk.crc else None
+        self.spoilt_wholes += whole is None
         self._forget()
         return whole
 

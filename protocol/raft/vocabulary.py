@@ -112,10 +112,19 @@ class Limits:
     batch_entries: int = MAX_BATCH_ENTRIES
     window: int = 8
     """AppendRequests with entries on their way to one follower."""
+    inflight_bytes: int = 4 << 20
+    """Payload on its way to one follower, after which nothing more leaves until it has replied."""
     chunk_bytes: int = MAX_CHUNK_BYTES
+    """One chunk at a time is on its way to a follower, so that commits need not queue behind a snapshot."""
+    snapshot_receivers: int = 2
+    """Followers that are sent a snapshot at the same time; others wait."""
     keep_entries: int = 1024
     """Entries kept behind a snapshot, so that a slow follower needs no snapshot."""
+    hold_entries: int = 65536
+    """Entries kept at most because a snapshot that is being sent would otherwise be followed by a gap."""
     uncommitted_entries: int = 8192
+    uncommitted_bytes: int = 64 << 20
+    """Payload that waits for a majority, after which the leader refuses proposals."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -165,7 +174,16 @@ class ReadAnswer:
     """Once applied up to here, a replica's state is no older than the question; None: leadership was lost."""
 
 
-Event = LeaderChanged | RoleChanged | ConfigChanged
+@dataclass(frozen=True, slots=True)
+class LogLost:
+    """A member refuses what it had acknowledged: its disk was wiped or put back. It counts for nothing as a voter."""
+
+    peer: NodeId
+    acknowledged: Index
+    found: Index
+
+
+Event = LeaderChanged | RoleChanged | ConfigChanged | LogLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +246,5 @@ class PeerStatus:
     heard_at: float
     is_caught_up: bool
     """4.2.1: may become a voter without holding up commits."""
+    has_lost_log: bool = False
+    """Has lost entries that it had acknowledged; must become a learner before it may be trusted again."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from protocol.ids import NodeId
-from protocol.raft.messages import Config, make_config
+from protocol.raft.messages import MAX_VOTERS, Config, make_config
 from protocol.raft.quorum import has_quorum
 
 REPLACE_AFTER = 30.0
@@ -33,6 +33,12 @@ class HostView:
     """Members that gossip holds dead, and since when; all others are taken to be alive."""
     caught_up: Collection[NodeId]
     zones: Mapping[NodeId, str]
+    lost_log: Collection[NodeId] = ()
+    """Members that have lost entries which they had acknowledged."""
+    drained: Collection[NodeId] = ()
+    """Hosts that are about to go: they hand over their votes first, and get none."""
+    wanted: int | None = None
+    """How many should vote, if not as `wanted_voters` has it."""
 
 
 def wanted_voters(hosts: int) -> int:
@@ -48,12 +54,20 @@ def plan_voters(config: Config, view: HostView, now: float, replace_after: float
     Never proposes voters of whom no majority is alive.  A dead voter is kept until a learner can take its place:
     without one, dropping it would win nothing and lose a voter that may come back.
     """
-    target = wanted_voters(len(config.members))
-    candidates = [n for n in config.learners if n in view.caught_up and n not in view.dead_since]
+    target = min(view.wanted or wanted_voters(len(config.members)), len(config.members), MAX_VOTERS)
+    fit = [n for n in config.learners if n in view.caught_up and n not in view.dead_since and n not in view.lost_log]
+    candidates = [node for node in fit if node not in view.drained]
     lost = [v for v in config.voters if now - view.dead_since.get(v, now) >= replace_after and v != view.me]
+    forgetful = [voter for voter in config.voters if voter in view.lost_log and voter != view.me]
+    drained = [voter for voter in config.voters if voter in view.drained and voter != view.me]
     plan = None
-    if len(config.voters) > target:
+    if forgetful:
+        # 3.8: it may vote as somebody who has promised nothing yet. As a learner it can be caught up and come back.
+        plan = _demote(config, forgetful[0], "has lost a part of its log")
+    elif len(config.voters) > target:
         plan = _demote_spare(config, view)
+    elif drained and candidates:
+        plan = _hand_over(config, drained[0], candidates, view)
     elif lost and candidates:
         # Out before in: the newcomer's vote is then not needed for the change that makes it a voter.
         plan = _demote(config, lost[0], "is dead, and a learner can take its place")
@@ -70,9 +84,17 @@ def _is_worth_adding(voters: int, candidates: int) -> bool:
     return candidates >= (1 if voters % 2 == 0 else 2)
 
 
+def _hand_over(config: Config, drained: NodeId, candidates: Collection[NodeId], view: HostView) -> VoterPlan:
+    # In before out, but for an even number on the way: the drained voter is alive, and its vote good until then.
+    if len(config.voters) % 2 == 0:
+        return _demote(config, drained, "is drained, and another votes in its place")
+    best = min(candidates, key=lambda n: (_crowd(config, view, n), n))
+    return _promote(config, best, f"{drained} is drained")
+
+
 def _demote_spare(config: Config, view: HostView) -> VoterPlan:
     spare = [voter for voter in config.voters if voter != view.me]
-    gone = max(spare, key=lambda v: (v in view.dead_since, _crowd(config, view, v), v))
+    gone = max(spare, key=lambda v: (v in view.dead_since, v in view.drained, _crowd(config, view, v), v))
     return _demote(config, gone, f"{len(config.members)} hosts need fewer voters")
 
 

@@ -4,103 +4,46 @@ The driver below obeys outputs as the real one must: one durable write, then sen
 before the write, or between it and the sending; what was not written is lost.
 """
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from heapq import heappop, heappush
 from math import inf
 from random import Random
 from zlib import crc32
 
+import msgspec
+
 from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
-    NOBODY,
-    Config,
     Entry,
-    EntryKind,
     RaftMessage,
-    VoteReply,
-    decode_config,
+    SnapshotChunk,
     decode_message,
     encode_message,
 )
-from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import Limits, Output, ReadAnswer, Role, SavedState, Snapshot, Timing
+from protocol.raft.quorum import has_quorum
+from protocol.raft.vocabulary import (
+    Limits,
+    LogLost,
+    Output,
+    ReadAnswer,
+    Role,
+    RoleChanged,
+    SavedState,
+    Snapshot,
+    Timing,
+)
+from tests.sim.raft_check import Checker as Checker
+from tests.sim.raft_parts import Disk as Disk
+from tests.sim.raft_parts import Machine
+from tests.sim.raft_parts import Member as Member
 
 
 def node_id(letter: str) -> NodeId:
     return NodeId(letter * 32)
-
-
-class SafetyBroken(AssertionError):
-    """One of Raft's invariants does not hold; the message says which, and the seed."""
-
-
-class Machine:
-    """A state machine whose state is the digest of everything applied, padded so that it needs several chunks."""
-
-    def __init__(self) -> None:
-        self.index = Index(0)
-        self.digest = b""
-
-    def apply(self, entry: Entry) -> None:
-        self.index = entry.index
-        self.digest = sha256(self.digest + f"{entry.index} {entry.term} {entry.kind}".encode() + entry.data).digest()
-
-    def save(self) -> bytes:
-        return self.digest * 5
-
-    def load(self, snapshot: Snapshot) -> None:
-        self.index, self.digest = snapshot.meta.index, snapshot.state[:32]
-
-
-class Disk:
-    """What survives a crash."""
-
-    def __init__(self, saved: SavedState) -> None:
-        self.saved = saved
-        self.snapshot: Snapshot | None = None
-
-    def write(self, output: Output) -> None:
-        entries = self.saved.entries
-        if output.install is not None:
-            self.snapshot = output.install
-        if output.truncate_from is not None:
-            entries = tuple(e for e in entries if e.index < output.truncate_from)
-        if output.compact_to is not None:
-            entries = tuple(e for e in entries if e.index > output.compact_to)
-        meta = self.snapshot.meta if self.snapshot else None
-        self.saved = SavedState(output.hard or self.saved.hard, meta, entries + output.append)
-
-    def config(self) -> Config:
-        """Return the latest configuration that is written here."""
-        for entry in reversed(self.saved.entries):
-            if entry.kind is EntryKind.CONFIG:
-                return decode_config(entry.data)
-        return self.saved.snapshot.config if self.saved.snapshot else NOBODY
-
-    def holds(self, index: Index, term: Term) -> bool:
-        if self.saved.snapshot is not None and self.saved.snapshot.index >= index:
-            return True
-        return any(e.index == index and e.term == term for e in reversed(self.saved.entries))
-
-
-@dataclass
-class Member:
-    """One host: its disk outlives the rest."""
-
-    name: NodeId
-    disk: Disk
-    raft: Raft | None = None
-    machine: Machine = field(default_factory=Machine)
-    life: int = 0
-    alarm: int = 0
-    died_at: float = 0.0
-    slowness: float = 0.0
-    seen_commit: int = 0
 
 
 @dataclass
@@ -110,102 +53,11 @@ class Faults:
     loss: float = 0.0
     duplicate: float = 0.0
     delay: float = 0.004
+    spoil: float = 0.0
+    """Chance that a byte of a snapshot's chunk is another when it arrives."""
     crash_before_write: float = 0.0
     crash_before_send: float = 0.0
     crash_after_send: float = 0.0
-
-
-class Checker:
-    """The invariants of Ongaro's dissertation, figure 3.2, over all that ever happened in one group."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self._leaders: dict[Term, NodeId] = {}
-        self._votes: dict[tuple[NodeId, Term], NodeId] = {}
-        self._written: dict[tuple[Index, Term], tuple[Entry, Term]] = {}
-        self.committed: list[Entry] = []
-        self._committed_in: list[Term] = []
-        self.digests: dict[Index, bytes] = {Index(0): b""}
-        self.events: Counter[str] = Counter()
-
-    def require(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise SafetyBroken(f"seed {self.seed}: {what}")
-
-    def check_write(self, member: Member, output: Output) -> None:
-        """Log matching: an entry is the same, after an entry of the same term, wherever its index and term occur."""
-        raft = member.raft
-        assert raft is not None
-        for entry in output.append:
-            prev_term = raft.term_at(Index(entry.index - 1))
-            known = self._written.setdefault((entry.index, entry.term), (entry, prev_term or Term(0)))
-            same = prev_term is None or known == (entry, prev_term)
-            self.require(same, f"log matching: {member.name[0]} holds another entry {entry.index} of {entry.term}")
-
-    def check_config(self, member: Member) -> None:
-        """4.1: the latest configuration in the log is in force, also after entries were dropped."""
-        assert member.raft is not None
-        self.require(member.raft.config == member.disk.config(), f"{member.name[0]} follows another configuration")
-
-    def check_send(self, sender: NodeId, receiver: NodeId, message: RaftMessage) -> None:
-        """One vote a term, whatever crashes came between."""
-        if isinstance(message, VoteReply) and message.granted and not message.pre:
-            self._check_vote(sender, receiver, message.term)
-
-    def _check_vote(self, voter: NodeId, candidate: NodeId, term: Term) -> None:
-        first = self._votes.setdefault((voter, term), candidate)
-        self.require(first == candidate, f"{voter[0]} voted twice in term {term}")
-
-    def check_apply(self, member: Member, entry: Entry) -> None:
-        """State machine safety: nobody ever applies another entry at an index."""
-        self.require(entry.index == member.machine.index + 1, f"{member.name[0]} applies {entry.index} out of turn")
-        if entry.index > len(self.committed):
-            assert member.raft is not None
-            self.committed.append(entry)
-            self._committed_in.append(member.raft.term)
-        known = self.committed[entry.index - 1]
-        self.require(entry == known, f"state machine safety: {member.name[0]} applies another {entry.index}")
-
-    def check_digest(self, member: Member) -> None:
-        machine = member.machine
-        known = self.digests.setdefault(machine.index, machine.digest)
-        self.require(machine.digest == known, f"{member.name[0]} has another state at {machine.index}")
-
-    def check_member(self, member: Member, members: dict[NodeId, Member]) -> None:
-        raft = member.raft
-        assert raft is not None
-        self.require(raft.commit_index >= member.seen_commit, f"{member.name[0]} took back a commit")
-        self.require(raft.commit_index <= raft.last_index, f"{member.name[0]} committed what it does not have")
-        if raft.role in (Role.CANDIDATE, Role.LEADER):
-            self._check_vote(member.name, member.name, raft.term)
-        if raft.is_leader:
-            first = self._leaders.setdefault(raft.term, member.name)
-            self.require(first == member.name, f"election safety: two leaders of term {raft.term}")
-            self._check_completeness(raft)
-            if raft.commit_index > member.seen_commit:
-                self._check_majority(raft, members)
-        member.seen_commit = raft.commit_index
-
-    def _check_completeness(self, raft: Raft) -> None:
-        # What counts is the term in which an entry was committed, not its own: a leader that has been replaced
-        # need not have what its successor commits of an earlier term.
-        for entry, term in zip(reversed(self.committed), reversed(self._committed_in), strict=True):
-            if entry.index <= raft.snapshot_index:
-                return
-            if term < raft.term:
-                kept = raft.term_at(entry.index) == entry.term
-                self.require(kept, f"leader completeness: {raft.me[0]} lacks entry {entry.index}")
-                return
-
-    def _check_majority(self, raft: Raft, members: dict[NodeId, Member]) -> None:
-        index = raft.commit_index
-        term = raft.term_at(index)
-        assert term is not None
-        voters = raft.config.voters
-        holders = sum(members[voter].disk.holds(index, term) for voter in voters)
-        # 3.6.2: more holders than needed do not commit an entry of an earlier term by themselves.
-        self.require(term == raft.term, f"{raft.me[0]} committed {index} of term {term} by counting in {raft.term}")
-        self.require(holders >= majority(len(voters)), f"{raft.me[0]} committed {index} held by {holders} voters")
 
 
 class Cluster:
@@ -217,8 +69,11 @@ class Cluster:
         self.faults = Faults()
         self.check = Checker(seed)
         self.members: dict[NodeId, Member] = {}
+        self.wiped: set[NodeId] = set()
         self.cut: set[frozenset[NodeId]] = set()
         self.acknowledged: dict[bytes, Index] = {}
+        self.on_lead: Callable[[Raft], None] = lambda raft: None
+        """What happens soon after a member has become leader."""
         self._timing = timing
         self._limits = limits
         self._reading: dict[tuple[NodeId, int, int], int] = {}
@@ -262,6 +117,8 @@ class Cluster:
         member.raft = Raft(name, saved=saved, timing=self._timing, limits=self._limits, rng=rng, now=self.now)
         member.life += 1
         member.seen_commit = member.machine.index
+        member.lonely_since = inf
+        self._note_contacts()
         self._schedule(member)
 
     def kill(self, name: NodeId, *, is_noticed: bool = True) -> None:
@@ -272,10 +129,28 @@ class Cluster:
         member.life += 1
         member.died_at = self.now
         self._note("kill", name[0])
+        self._note_contacts()
         if is_noticed:
             for other in self.members.values():
                 if other.raft is not None and frozenset((name, other.name)) not in self.cut:
                     self._later(other, self.rng.uniform(0, 0.3), lambda r: r.handle_peer_lost(name, self.now))
+
+    def _note_contact(self, member: Member) -> None:
+        """Note whether a majority is up and not cut off from `member`."""
+        config = member.disk.config()
+        up = [v for v in config.voters if v == member.name or self._reaches(member.name, v)]
+        if has_quorum(config, up):
+            member.lonely_since = inf
+        else:
+            member.lonely_since = min(member.lonely_since, self.now)
+
+    def _reaches(self, one: NodeId, other: NodeId) -> bool:
+        peer = self.members.get(other)
+        return peer is not None and peer.raft is not None and frozenset((one, other)) not in self.cut
+
+    def _note_contacts(self) -> None:
+        for member in self.members.values():
+            self._note_contact(member)
 
     def leader(self) -> Raft | None:
         """The leader of the highest term among the living."""
@@ -356,18 +231,30 @@ class Cluster:
         if has_written and self._crashes(member, "before send", self.faults.crash_before_send):
             return
         for envelope in output.send:
-            self.check.check_send(member.name, envelope.to, envelope.message)
+            self.check.check_send(member, envelope.to, envelope.message)
             self._transmit(member, envelope.to, envelope.message)
         if has_written and self._crashes(member, "after send", self.faults.crash_after_send):
             return
         for read in output.reads:
             self._answer_read(member, read)
+        self._hear(member, output)
+        self.check.check_pieces(member, is_spoiling=self.faults.spoil > 0)
         self._apply(member, output)
         self.check.check_member(member, self.members)
+        self._note_contact(member)
+        self.check.check_contact(member, self.now, 2 * self._timing.election_timeout + 4.0)
         if output.load_snapshot and member.disk.snapshot is not None:
             snapshot = member.disk.snapshot
             self._later(member, 0.01, lambda r: r.handle_snapshot_loaded(snapshot, self.now))
         self._schedule(member)
+
+    def _hear(self, member: Member, output: Output) -> None:
+        for event in output.events:
+            if isinstance(event, RoleChanged) and event.role is Role.LEADER:
+                self._later(member, self.rng.random() * 0.01, self.on_lead)
+            if isinstance(event, LogLost):
+                self.check.events["log lost"] += 1
+                self.check.require(event.peer in self.wiped, f"{event.peer[0]} is said to have lost its log")
 
     def _crashes(self, member: Member, when: str, chance: float) -> bool:
         if self.rng.random() >= chance:
@@ -386,8 +273,18 @@ class Cluster:
         for _ in range(copies):
             if self.rng.random() < self.faults.loss or to not in self.members:
                 continue
+            if isinstance(message, SnapshotChunk) and self.rng.random() < self.faults.spoil:
+                encoded = encode_message(self._spoil(message))
             delay = self.rng.uniform(0.2, 1.0) * self.faults.delay + member.slowness
             self.at(self.now + delay, self._arrival(member.name, to, encoded))
+
+    def _spoil(self, chunk: SnapshotChunk) -> SnapshotChunk:
+        """Flip a bit; a sender of an earlier version would not even have told the chunk's checksum."""
+        self.check.events["spoilt"] += 1
+        place = self.rng.randrange(len(chunk.data))
+        spoilt = chunk.data[:place] + bytes([chunk.data[place] ^ 1]) + chunk.data[place + 1 :]
+        piece_crc = self.rng.choice([None, chunk.piece_crc])
+        return msgspec.structs.replace(chunk, data=spoilt, piece_crc=piece_crc)
 
     def _arrival(self, sender: NodeId, to: NodeId, encoded: bytes) -> Callable[[], None]:
         def arrive() -> None:
@@ -431,14 +328,23 @@ class Cluster:
         self.check.events["snapshot made"] += 1
         self.act_on(name, lambda raft: raft.handle_snapshot_made(meta, self.now))
 
+    def wipe(self, name: NodeId) -> None:
+        """Have the host come back with the same name and an empty disk."""
+        self.kill(name)
+        self.wiped.add(name)
+        self.members[name].disk = Disk(SavedState())
+        self.start(name)
+
     def partition(self, side: set[NodeId]) -> None:
         """Cut every link between `side` and the rest, both ways."""
         rest = self.members.keys() - side
         self.cut = {frozenset((one, other)) for one in side for other in rest}
         self._note("cut", sorted(n[0] for n in side))
+        self._note_contacts()
 
     def heal(self) -> None:
         self.cut = set()
+        self._note_contacts()
 
     def _note(self, *what: object) -> None:
         self._trace.update(f"{self.now:.6f} {what}\n".encode())

@@ -3,6 +3,7 @@
 Chooses faults, proposals and configuration changes; `tests/sim/raft_cluster.py` carries them out and checks safety.
 """
 
+from functools import partial
 from random import Random
 
 from protocol.errors import ProtocolError
@@ -11,7 +12,8 @@ from protocol.raft.core import Raft
 from protocol.raft.messages import Config, make_config
 from protocol.raft.vocabulary import Limits, Timing, bootstrap
 from protocol.raft.voters import HostView, plan_voters
-from tests.sim.raft_cluster import Cluster, Faults, Member, node_id
+from tests.sim.raft_cluster import Cluster, Faults, node_id
+from tests.sim.raft_parts import Member
 
 TROUBLE = 15.0
 """Virtual seconds during which faults happen."""
@@ -51,12 +53,14 @@ class Story:
             name = node_id("abcde"[number])
             self.cluster.add_host(name, bootstrap(name) if number == 0 else None)
         self._is_troubled = True
+        self._spoils = self.rng.random() < 0.3
+        self.cluster.on_lead = self._hasten
         self._crashes = self.rng.choice([0.0, 0.005, 0.02])
         self._all_vote = self.rng.random() < 0.5
         self._troubles = (
             *(self._kill, self._start_all, self._start_all, self._cut, self._cut_leader, self._heal, self._heal),
             *(self._storm, self._storm, self._change_weather, self._slow_down, self._break_link),
-            *(self._transfer, self._transfer),
+            *(self._transfer, self._transfer, self._strand_leader),
         )
 
     def run(self) -> None:
@@ -111,6 +115,15 @@ class Story:
         except ProtocolError as error:
             self.cluster.check.events[type(error).__name__] += 1
 
+    def _hasten(self, leader: Raft) -> None:
+        """Change something at once: that is too early, unless an entry of the leader's term is committed already."""
+        config = self._odd_config(leader.config) if self._is_troubled and leader.is_leader else None
+        if config is not None and self.rng.random() < 0.3:
+            try:
+                leader.propose_config(config, self.cluster.now)
+            except ProtocolError as error:
+                self.cluster.check.events[type(error).__name__] += 1
+
     def _next_config(self, raft: Raft) -> Config | None:
         config = raft.config
         strangers = sorted(self.cluster.members.keys() - set(config.members))
@@ -157,6 +170,20 @@ class Story:
         leader = self.cluster.leader()
         self.cluster.partition({leader.me if leader else one, one})
 
+    def _strand_leader(self, _: NodeId) -> None:
+        """Leave the leader alone with a long tail that nobody else has, while the others compact their logs."""
+        leader = self.cluster.leader()
+        if leader is None or not self._is_troubled:
+            return
+        self.cluster.partition({leader.me})
+        for _number in range(self.rng.choice([5, 40])):
+            self.cluster.propose(leader.me, 6)
+        others = [name for name in self.cluster.members if name != leader.me]
+        until = self.cluster.now + self.rng.uniform(2.0, 4.0)
+        for name in others:
+            self.cluster.at(until, partial(self.cluster.make_snapshot, name))
+        self.cluster.at(until + 0.01, self.cluster.heal)
+
     def _heal(self, _: NodeId) -> None:
         self.cluster.heal()
 
@@ -202,6 +229,7 @@ class Story:
             loss=rng.choice([0.0, 0.02, 0.2, 0.4]),
             duplicate=rng.choice([0.0, 0.1]),
             delay=rng.choice([0.004, 0.02, 0.1, 0.8]),
+            spoil=rng.choice([0.0, 0.2]) if self._spoils else 0.0,
             crash_before_write=self._crashes,
             crash_before_send=self._crashes,
             crash_after_send=self._crashes,

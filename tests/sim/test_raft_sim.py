@@ -12,6 +12,7 @@ import pytest
 from protocol.raft.core import Raft
 from protocol.raft.messages import Config, make_config
 from protocol.raft.vocabulary import Limits, Timing, bootstrap
+from protocol.raft.voters import HostView, plan_voters
 from tests.sim.raft_cluster import Cluster, node_id
 from tests.sim.raft_story import Story
 
@@ -67,6 +68,42 @@ def test_group_writes_again_soon_after_the_links_to_its_leader_broke(seed: int) 
     cluster = make_three_voters(seed)
     cluster.kill(node_id("a"), is_noticed=True)
     assert seconds_until_a_write(cluster) < 1.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_voter_whose_disk_is_wiped_is_found_out_and_voting_again_only_after_it_was_a_learner(seed: int) -> None:
+    cluster = make_three_voters(seed)
+    b, c = node_id("b"), node_id("c")
+    roles: list[str] = []
+
+    def keep(raft: Raft) -> None:
+        peers = raft.peers(cluster.now)
+        view = HostView(
+            raft.me,
+            {},
+            [name for name, peer in peers.items() if peer.is_caught_up],
+            {},
+            [name for name, peer in peers.items() if peer.has_lost_log],
+        )
+        plan = plan_voters(raft.config, view, cluster.now)
+        if plan is not None and raft.is_config_committed:
+            raft.propose_config(plan.config, cluster.now)
+        roles.append("voter" if c in raft.config.voters else "learner")
+
+    def tick() -> None:
+        cluster.propose(node_id("a"))
+        cluster.act_on(node_id("a"), keep)
+        cluster.at(cluster.now + 0.05, tick)
+
+    tick()
+    cluster.run_until(12.0)
+    cluster.wipe(c)
+    cluster.run_until(22.0)
+    assert "learner" in roles
+    leader = cluster.leader()
+    assert leader is not None
+    assert (leader.me, leader.config.voters) == (node_id("a"), (node_id("a"), b, c))
+    assert cluster.members[c].machine.index >= leader.commit_index - 5
 
 
 def transfer(raft: Raft, now: float) -> None:

@@ -305,6 +305,26 @@ def test_requests_in_flight_are_bounded_by_the_window() -> None:
     assert [len(m.entries) for m in carried] == [2]
 
 
+def test_payload_in_flight_is_bounded_in_bytes() -> None:
+    raft = make_leader(1, limits=Limits(inflight_bytes=100, batch_bytes=60))
+    commit_first(raft)
+    for _ in range(5):
+        raft.propose((b"x" * 60,), 2.0)
+    assert len(sent(raft.take_output(), B)) == 2
+    raft.handle_message(B, accepted(2, 3), 2.0)
+    assert len([m for m in sent(raft.take_output(), B) if isinstance(m, AppendRequest) and m.entries]) == 1
+
+
+def test_leader_refuses_proposals_beyond_so_many_bytes_that_wait() -> None:
+    raft = make_leader(1, limits=Limits(uncommitted_bytes=100))
+    commit_first(raft)
+    raft.propose((b"x" * 101,), 2.0)
+    with pytest.raises(ProposalsFull):
+        raft.propose((b"y",), 2.0)
+    raft.handle_message(B, accepted(2, 3), 2.0)
+    raft.propose((b"y",), 2.0)
+
+
 def test_batch_is_bounded_in_entries_and_bytes() -> None:
     raft = make_leader(1, limits=Limits(batch_entries=3, batch_bytes=100))
     commit_first(raft)

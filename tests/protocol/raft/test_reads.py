@@ -43,7 +43,7 @@ def test_reply_to_an_earlier_request_confirms_nothing_6_4() -> None:
 def test_refusal_confirms_as_well_6_4() -> None:
     # Whether logs agree does not matter: the follower follows nobody else in this term.
     raft = make_leader(1)
-    commit_first(raft)
+    raft.handle_message(C, accepted(2, 2), 2.0)
     seq = ask(raft)
     raft.handle_message(B, AppendReply(Term(2), False, Index(2), Index(1), Term(1), seq), 2.1)
     assert len(raft.take_output().reads) == 1

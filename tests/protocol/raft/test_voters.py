@@ -19,9 +19,12 @@ def plan(
     dead: dict[NodeId, float] | None = None,
     behind: tuple[NodeId, ...] = (),
     zones: dict[NodeId, str] | None = None,
+    lost_log: tuple[NodeId, ...] = (),
+    drained: tuple[NodeId, ...] = (),
+    wanted: int | None = None,
 ) -> VoterPlan | None:
     caught_up = set(config.learners) - set(behind)
-    return plan_voters(config, HostView(A, dead or {}, caught_up, zones or {}), NOW)
+    return plan_voters(config, HostView(A, dead or {}, caught_up, zones or {}, lost_log, drained, wanted), NOW)
 
 
 def settle(config: Config, view: HostView) -> Config:
@@ -123,3 +126,36 @@ def test_healthy_hosts_end_with_the_wanted_number_of_voters(count: int) -> None:
     hosts = NAMES[:count]
     view = HostView(A, {}, set(hosts), {})
     assert len(settle(make_config([A], hosts[1:]), view).voters) == wanted_voters(count)
+
+
+def test_voter_that_has_lost_its_log_becomes_a_learner_first_of_all() -> None:
+    step = plan(make_config([A, B, C], [D]), lost_log=(B,), dead={C: NOW - 100})
+    assert step is None or step.config == make_config([A, C], [B, D])
+    step = plan(make_config([A, B, C], [D]), lost_log=(B,))
+    assert step is not None
+    assert step.config == make_config([A, C], [B, D])
+
+
+def test_drained_voter_hands_its_vote_over_before_it_loses_it() -> None:
+    config = make_config([A, B, C], [D, E])
+    view = HostView(A, {}, {B, D, E}, {}, drained=(B,))
+    first = plan_voters(config, view, NOW)
+    assert first is not None
+    assert first.config == make_config([A, B, C, D], [E])
+    assert settle(config, view) == make_config([A, C, D], [B, E])
+
+
+def test_drained_voter_keeps_its_vote_while_nobody_can_take_it() -> None:
+    assert plan(make_config([A, B, C]), drained=(B,)) is None
+    assert plan(make_config([A, B, C], [D]), drained=(B,), behind=(D,)) is None
+
+
+def test_drained_learner_gets_no_vote() -> None:
+    assert plan(make_config([A], [B, C]), drained=(B,)) is None
+
+
+def test_wanted_number_of_voters_replaces_the_usual_one() -> None:
+    config = make_config([A, B, C], [D, E])
+    assert settle(config, HostView(A, {}, {D, E}, {}, wanted=5)).voters == tuple(NAMES[:5])
+    assert settle(config, HostView(A, {}, {D, E}, {}, wanted=1)).voters == (A,)
+    assert settle(make_config([A, B, C]), HostView(A, {}, (), {}, wanted=9)).voters == (A, B, C)

@@ -10,6 +10,7 @@ propose a x y        two commands; `config a ab/c` a configuration
 lost a b             a notices that its link to b broke
 transfer a b         a hands leadership over to b; `transfer a` to whom it likes
 read a               a is asked up to where a linearizable read must have applied
+wipe a               a starts again with an empty disk
 snapshot a, restart a, drop (all messages on their way), batch 1 (entries in a request)
 """
 
@@ -36,7 +37,7 @@ from protocol.raft.messages import (
     encode_config,
     make_config,
 )
-from protocol.raft.vocabulary import Envelope, HardState, Limits, Output, SavedState, Snapshot
+from protocol.raft.vocabulary import Envelope, HardState, Limits, LogLost, Output, SavedState, Snapshot
 
 LIMITS = Limits(batch_entries=4, window=2, chunk_bytes=4, keep_entries=0)
 
@@ -139,6 +140,10 @@ class Play:
         raft.handle_snapshot_made(meta, self._now)
         return self._obey(name)
 
+    def _do_wipe(self, name: str) -> Iterator[str]:
+        del self._saved[name]
+        return self._do_restart(name)
+
     def _do_restart(self, name: str) -> Iterator[str]:
         del self._rafts[name]
         raft = self._raft(name)
@@ -185,9 +190,7 @@ class Play:
 
 
 def render_output(raft: Raft, output: Output) -> Iterator[str]:
-    for event in output.events:
-        if type(event).__name__ == "RoleChanged":
-            yield f"{raft.role.value} of term {raft.term}"
+    yield from render_events(raft, output)
     if output.hard is not None:
         yield f"owes disk term {output.hard.term} vote {(output.hard.vote or 'none')[:1]}"
     if output.install is not None:
@@ -202,6 +205,14 @@ def render_output(raft: Raft, output: Output) -> Iterator[str]:
         yield f"commits {render_entries(output.apply)}"
     for read in output.reads:
         yield f"read {read.number} is of {read.index}" if read.index else f"read {read.number} failed"
+
+
+def render_events(raft: Raft, output: Output) -> Iterator[str]:
+    for event in output.events:
+        if type(event).__name__ == "RoleChanged":
+            yield f"{raft.role.value} of term {raft.term}"
+        if isinstance(event, LogLost):
+            yield f"{event.peer[0]} had {event.acknowledged} and has lost all after {event.found}"
 
 
 def render_entries(entries: tuple[Entry, ...]) -> str:
