@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import docker
 import docker.errors
 import trio
+from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.types import LogConfig
 from docker.utils import parse_repository_tag
 
@@ -59,8 +60,13 @@ class DockerEngine:
         """Changed since the latest inspection began: what it found may be old already, so it is not kept."""
 
     async def version(self) -> EngineVersion:
-        """Ask the engine who it is."""
-        return await self._call(_version)
+        """Ask the engine who it is; one that is too old for our client answers this one question."""
+        try:
+            return await self._call(_version)
+        except EngineError as error:
+            if not isinstance(error.__cause__, docker.errors.InvalidVersion):
+                raise
+        return await trio.to_thread.run_sync(_version_of_old, self._url, limiter=self._calls, abandon_on_cancel=True)
 
     async def list_containers(self) -> tuple[EngineContainer, ...]:
         """List this cluster's containers."""
@@ -246,6 +252,19 @@ def _version(client: docker.APIClient) -> EngineVersion:
         cpus=int(info.get("NCPU", 0)),
         memory_bytes=int(info.get("MemTotal", 0)),
     )
+
+
+def _version_of_old(url: str) -> EngineVersion:
+    """Ask at the path without a version in it, which every engine answers."""
+    try:
+        with closing(
+            docker.APIClient(base_url=url, version=MINIMUM_DOCKER_API_VERSION, timeout=CALL_TIMEOUT)
+        ) as client:
+            told = client.version(api_version=False)
+        version, api = str(told["Version"]), str(told["ApiVersion"])
+        return EngineVersion(version=version, api=api, kernel="", os="", cpus=0, memory_bytes=0)
+    except Exception as error:
+        raise engine_error(error) from error
 
 
 def _list(client: docker.APIClient, cluster_id: str) -> tuple[dict[str, str], dict[str, EngineContainer]]:

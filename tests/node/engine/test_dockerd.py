@@ -1,9 +1,12 @@
 """What the Docker engine makes of the daemon's answers and of what its client library raises; needs no daemon."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Event
+from socketserver import ThreadingUnixStreamServer
+from threading import Event, Thread
 from typing import Any, cast
 
 import docker
@@ -125,6 +128,42 @@ def test_created_container_is_read_from_its_row_alone() -> None:
 
 def test_created_container_without_labels_has_no_uuid() -> None:
     assert never_started({"Id": "a", "Names": ["/a"], "Labels": None, "State": "created"}).uuid == ""
+
+
+class OldEngine(BaseHTTPRequestHandler):
+    """Answers as Docker 1.9 would to a client that asks who it is."""
+
+    def do_GET(self) -> None:
+        is_asked = self.path == "/version"
+        told = {"Version": "1.9.1", "ApiVersion": "1.21"} if is_asked else {"message": "client is newer than server"}
+        body = json.dumps(told).encode()
+        self.send_response(200 if is_asked else 400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "somebody"
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+
+async def test_engine_too_old_for_our_client_still_says_how_old_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "docker.sock"
+    with ThreadingUnixStreamServer(str(path), OldEngine) as server:
+        serving = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            engine = DockerEngine(CLUSTER, resolv_dir=tmp_path, url=f"unix://{path}")
+            version = await engine.version()
+            assert (version.version, version.api) == ("1.9.1", "1.21")
+            with pytest.raises(EngineError, match=r"below 1\.24"):
+                await engine.list_containers()
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 @pytest.mark.parametrize("fields", [{"extra_hosts": ("nocolon",)}, {"expose": ("abc",)}, {"restart_policy": "a:b"}])
