@@ -51,6 +51,8 @@ class Measured:
     p99_ms: float
     client_share: float
     """Processor time of this process per second."""
+    commits: list[tuple[float, float]]
+    """When each was begun and answered, by time.perf_counter."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,7 +124,7 @@ def run_load(connect: Connect, *, in_flight: int, connections: int, seconds: flo
 
 
 def _measure(selector: selectors.BaseSelector, lines: list[_Line], seconds: float, warm_up: float) -> Measured:
-    spans: list[float] = []
+    commits: list[tuple[float, float]] = []
     for line in lines:
         line.fill()
     start = time.perf_counter() + warm_up
@@ -130,7 +132,7 @@ def _measure(selector: selectors.BaseSelector, lines: list[_Line], seconds: floa
     busy, early = None, 0
     while (now := time.perf_counter()) < stop:
         if busy is None and now >= start:
-            busy, start, early, spans = _processor(), now, len(spans), []
+            busy, start, early, commits = _processor(), now, len(commits), []
         events = selector.select(PATIENCE)
         if not events:
             raise LoadError(f"nothing came back for {PATIENCE:g} s")
@@ -138,18 +140,17 @@ def _measure(selector: selectors.BaseSelector, lines: list[_Line], seconds: floa
             line = key.data
             answered, owed = line.talk.hear(line.read())
             now = time.perf_counter()
-            spans += [now - line.begun.pop(number) for number in answered]
+            commits += [(line.begun.pop(number), now) for number in answered]
             line.unsent += owed
             line.wanted += len(answered)
             line.fill()
     wall = time.perf_counter() - start
-    spans.sort()
+    spans = sorted(end - begun for begun, end in commits)
     share = (_processor() - (busy or 0.0)) / wall
     if not spans:
         raise LoadError("nothing was answered in the time given")
-    return Measured(
-        len(spans) / wall, early + len(spans), median(spans) * 1000, spans[int(len(spans) * 0.99)] * 1000, share
-    )
+    p50, p99 = median(spans), spans[int(len(spans) * 0.99)]
+    return Measured(len(spans) / wall, early + len(spans), p50 * 1000, p99 * 1000, share, commits)
 
 
 def _processor() -> float:
