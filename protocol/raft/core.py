@@ -267,6 +267,10 @@ class Raft:
         self.wake_at = min(self.wake_at, leading.wake_at(now))
         return heir
 
+    def replace_state(self, peer: NodeId, now: float) -> None:
+        """Have `peer` take our latest snapshot in place of its own state, which differs from everybody else's."""
+        self._require_leader().replace_state(peer, now)
+
     def handle_snapshot_made(self, meta: SnapshotMeta, now: float) -> None:
         """The driver has saved a snapshot (see `snapshot_meta`): forget entries that it replaces."""
         if self.snapshot_index < meta.index <= self.applied_index:

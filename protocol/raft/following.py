@@ -35,13 +35,18 @@ class Following:
 
     def take_chunk(self, chunk: SnapshotChunk) -> SnapshotReply:
         """5.2: add a piece of a snapshot, take over the whole once it is complete, and say what to send next."""
-        if chunk.meta.index > self._log.commit_index:
-            snapshot = self.incoming.accept(chunk)
-            if snapshot is not None:
+        is_news = chunk.meta.index > self._log.commit_index
+        # What follows the snapshot has to be applied to it again, so it must still be in our log.
+        if not is_news and not (chunk.replaces and self._log.is_replayable(chunk.meta)):
+            return SnapshotReply(chunk.term, chunk.meta.index, self.incoming.offset, True)
+        snapshot = self.incoming.accept(chunk)
+        if snapshot is not None:
+            if is_news:
                 self._log.restore(snapshot.meta, self._limits.keep_entries)
-                self._install = snapshot
-        is_done = chunk.meta.index <= self._log.commit_index
-        return SnapshotReply(chunk.term, chunk.meta.index, self.incoming.offset, is_done)
+            else:
+                self._log.rewind(snapshot.meta, self._limits.keep_entries)
+            self._install = snapshot
+        return SnapshotReply(chunk.term, chunk.meta.index, self.incoming.offset, snapshot is not None)
 
     def take_install(self) -> Snapshot | None:
         """Hand over the snapshot that is to replace the state machine, once."""

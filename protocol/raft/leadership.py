@@ -224,7 +224,7 @@ class Leadership:
             self._note_match(progress, reply.index, now)
             if progress.state is ProgressState.PROBE and reply.seq >= progress.since_seq:
                 progress.become_replicate(self._seq + 1)
-            elif progress.state is ProgressState.SNAPSHOT and progress.match >= self._log.base_index:
+            elif progress.can_do_without_snapshot(self._log.base_index):
                 progress.become_probe(Index(progress.match + 1), self._seq + 1)
                 self._drop_idle_snapshot()
         elif progress.state is not ProgressState.SNAPSHOT and reply.seq >= progress.since_seq:
@@ -271,6 +271,13 @@ class Leadership:
         progress.acknowledge(index, self._seq + 1)
         progress.note_round(self._log.last_index, now, self._timing.election_timeout)
 
+    def replace_state(self, peer: NodeId, now: float) -> None:
+        """Send our snapshot to a member that needs none for its log, because its state is not what it should be."""
+        progress = self._progress.get(peer)
+        if progress is not None and progress.state is ProgressState.REPLICATE:
+            progress.become_snapshot(now, replaces=True)
+            self._send_chunk(peer, progress, now)
+
     # Snapshots. The driver loads one on demand, all followers that need one share it, and it goes with the last.
 
     def take_load_request(self) -> bool:
@@ -296,7 +303,12 @@ class Leadership:
             self._load_wanted = True
             return
         progress.is_chunk_out = True
-        self._send(peer, self._outgoing.cut_chunk(self._term, progress.offset, self._limits.chunk_bytes))
+        self._send(
+            peer,
+            self._outgoing.cut_chunk(
+                self._term, progress.offset, self._limits.chunk_bytes, replaces=progress.is_replacing
+            ),
+        )
 
     def _has_turn(self, peer: NodeId) -> bool:
         """A snapshot must leave room for commits: only so many followers get it at the same time."""

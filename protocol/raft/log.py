@@ -150,6 +150,15 @@ class Log:
         self.snapshot, self.base_index, self.base_term = meta, meta.index, meta.term
         self._unsaved_from = Index(meta.index + 1)
 
+    def is_replayable(self, meta: SnapshotMeta) -> bool:
+        """Could we go back to this snapshot and apply from there what is committed?"""
+        return meta.index >= self.snapshot.index and self.term_at(meta.index) == meta.term
+
+    def rewind(self, meta: SnapshotMeta, keep: int) -> None:
+        """Begin again from a snapshot of what is applied already: what follows it is handed over once more."""
+        self.applied_index = meta.index
+        self.compact(meta, keep)
+
     def take_changes(self) -> tuple[Index | None, Index | None, tuple[Entry, ...]]:
         """Hand over what the disk lacks as (truncate from, compact to, append), and count it as saved."""
         first = max(self._unsaved_from, self.base_index + 1)

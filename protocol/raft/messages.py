@@ -154,6 +154,8 @@ class SnapshotChunk(Struct, frozen=True, array_like=True, tag=6):
     data: Annotated[bytes, Meta(max_length=MAX_CHUNK_BYTES)]
     piece_crc: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] | None = None
     """None from a sender of an earlier version."""
+    replaces: bool = False
+    """Take it although you have applied as much: your state differs from everybody else's."""
 
 
 class SnapshotReply(Struct, frozen=True, array_like=True, tag=7):

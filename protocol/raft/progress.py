@@ -30,6 +30,8 @@ class Progress:
         self.offset = 0
         """In state SNAPSHOT: where the chunk on its way begins; it left at `chunk_at`."""
         self.chunk_at = now
+        self.is_replacing = False
+        """The snapshot on its way is to replace what the member has applied itself."""
         self.is_chunk_out = False
         """A chunk has left and is not answered."""
         self.has_lost_log = False
@@ -54,8 +56,8 @@ class Progress:
         self.since_seq = seq
         self._forget_inflight()
 
-    def become_snapshot(self, now: float) -> None:
-        self.state = ProgressState.SNAPSHOT
+    def become_snapshot(self, now: float, *, replaces: bool = False) -> None:
+        self.state, self.is_replacing = ProgressState.SNAPSHOT, replaces
         self.offset = 0
         self.chunk_at = now
         self._forget_inflight()
@@ -87,6 +89,9 @@ class Progress:
         self.next = max(self.next, Index(self.match + 1))
         while self.inflight and self.inflight[0][0] <= index:
             self.inflight_bytes -= self.inflight.popleft()[1]
+
+    def can_do_without_snapshot(self, base: Index) -> bool:
+        return self.state is ProgressState.SNAPSHOT and self.match >= base and not self.is_replacing
 
     def breaks_its_word(self, refused: Index, seq: int) -> bool:
         """Does it refuse, in reply to a request sent after it had acknowledged that entry, to have it? 3.8 forbids."""

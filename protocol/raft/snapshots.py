@@ -18,9 +18,9 @@ class OutgoingSnapshot:
         self.state = snapshot.state
         self._crc = crc32(snapshot.state)
 
-    def cut_chunk(self, term: Term, offset: int, chunk_bytes: int) -> SnapshotChunk:
+    def cut_chunk(self, term: Term, offset: int, chunk_bytes: int, *, replaces: bool = False) -> SnapshotChunk:
         piece = self.state[offset : offset + chunk_bytes]
-        return SnapshotChunk(term, self.meta, len(self.state), self._crc, offset, piece, crc32(piece))
+        return SnapshotChunk(term, self.meta, len(self.state), self._crc, offset, piece, crc32(piece), replaces)
 
 
 class IncomingSnapshot:
