@@ -6,7 +6,7 @@ Starts nothing; `node.daemon` runs what is built here.  No part knows another bu
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from dns.control import ServerOptions
 from dns.messages import VERSION as DNS_PROTOCOL
 from node.addresses import AddressUnclear, local_interfaces, pick_advertise_address
 from node.config import FEATURE_LEVEL, VERSION, Folders
+from node.crashing import entries_per_snapshot
 from node.drive.admission import MAX_JOINS_AT_ONCE, Admission
 from node.drive.agent import Agent
-from node.drive.consensus import Consensus
+from node.drive.consensus import SNAPSHOT_EVERY, Consensus
 from node.drive.credentials import Credentials
 from node.drive.doctor import Doctor
 from node.drive.gossip import Gossip
@@ -41,7 +42,7 @@ from node.store.log import LogStore
 from node.store.threaded import ThreadedStore
 from protocol.ids import Incarnation, NodeId
 from protocol.messages import Kind
-from protocol.raft.vocabulary import Timing
+from protocol.raft.vocabulary import DEFAULT_LIMITS, Timing
 from protocol.seal import Keyring
 from protocol.swim.events import Event
 from protocol.swim.messages import Meta
@@ -168,6 +169,7 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
         timing=GOSSIP_TIMING,
     )
     store, link = LogStore(folder.log_file, must_exist=True), Link(credentials)
+    snapshot_every = entries_per_snapshot(SNAPSHOT_EVERY)
     consensus = Consensus(
         identity.node,
         ThreadedStore(store),
@@ -176,6 +178,8 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
         now_ms=now_ms,
         rng=rng,
         timing=TIMING,
+        limits=replace(DEFAULT_LIMITS, keep_entries=min(DEFAULT_LIMITS.keep_entries, snapshot_every)),
+        snapshot_every=snapshot_every,
     )
     joins = trio.Semaphore(MAX_JOINS_AT_ONCE)
     admission = Admission(identity, consensus, link, probes, overlay_port, time.time, joins)
