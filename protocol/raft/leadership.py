@@ -96,15 +96,15 @@ class Leadership:
 
     def begin_read(self, number: int, now: float) -> None:
         """Have the others confirm that we lead; only replies to what is sent from now on count."""
-        # Whatever an earlier leader committed lies before our first entry, whatever we did before the commit index.
+        # 6.4: until an entry of our own term is committed, our commit index may lie behind what earlier leaders
+        # acknowledged; all of that lies before our first entry.
         index = max(self._log.commit_index, self.first_index)
         self._reads.append((number, self._seq, index))
         self._send_round(now)
 
     def take_reads(self) -> list[ReadAnswer]:
         """Hand over the reads that are confirmed."""
-        # 6.4: until an entry of our own term is committed, we cannot say what is.
-        if not self._reads or self._log.commit_index < self.first_index:
+        if not self._reads:
             return []
         heard = quorum_value(self._log.config, self._heard_seq)
         ready = [ReadAnswer(number, index) for number, seq, index in self._reads if seq < heard]

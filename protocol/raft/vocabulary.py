@@ -171,7 +171,10 @@ class ReadAnswer:
 
     number: int
     index: Index | None
-    """Once applied up to here, a replica's state is no older than the question; None: leadership was lost."""
+    """Once applied up to here, a replica's state is no older than the question; it may not be committed yet.
+
+    None: leadership was lost.
+    """
 
 
 @dataclass(frozen=True, slots=True)
