@@ -43,6 +43,7 @@ def main() -> int:
         seed=arguments.seed,
         clients=arguments.clients,
         keep=keep,
+        always_keep=arguments.keep is not None,
         reads=arguments.reads,
         only=frozenset(arguments.only or ()),
     )
@@ -95,7 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--light", action="store_true", help="daemons of this machine, containers in memory")
     parser.add_argument("--reads", choices=("auto", "linearizable", "local"), default="auto", help="(auto)")
     parser.add_argument("--only", action="append", metavar="FAULT", help="leave out the other faults; may be repeated")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for history and logs if something is wrong")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the history and the logs")
     return parser.parse_args()
 
 

@@ -42,6 +42,9 @@ class Plan:
     keep: Path
     """Where to leave the history and the logs if something is wrong."""
 
+    always_keep: bool = False
+    """Leave them there also if nothing is."""
+
     clients: int = 5
     pause: float = 0.03
     """Mean seconds between two requests of a client."""
@@ -84,7 +87,7 @@ class Chaos:
         judgement = judge(operations)
         self._report(operations, judgement, wrong)
         is_fine = not (wrong or judgement.violations or judgement.undecided)
-        if not is_fine:
+        if not is_fine or plan.always_keep:
             self._keep(operations)
         return is_fine
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scripts.lablib import procs
 from scripts.lightlib.cluster import ROOT
+from tests.sim.history import load
 
 SECONDS = 12
 BOUND = 300
@@ -28,7 +29,13 @@ def test_nothing_is_wrong_after_a_short_chaos(tmp_path: Path) -> None:
     assert process.returncode == 0, said
     assert f"seed {seed}, 3 hosts" in said
     assert "\nnothing is wrong: " in said
-    assert not (tmp_path / "kept").exists()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [
+        "h1.log",
+        "h2.log",
+        "h3.log",
+        "history.jsonl",
+    ]
+    assert len(load(tmp_path / "kept" / "history.jsonl")) > 100
 
 
 def test_interrupted_chaos_leaves_no_process_behind(tmp_path: Path) -> None:
