@@ -6,22 +6,9 @@ import pytest
 
 from scripts.demolib.cluster import Cluster, eventually
 from tests.e2e.day import NGINX_1, SPARE, Day
+from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
-
-# Empty lock files stay: whoever removes one while another opens it ends with two holders.
-LOOK = """
-ip -o link | awk -F': ' '{print "link", $2}' | sed 's/@.*//'
-ip rule; ip -4 route show table all | grep -v '^broadcast' | sed 's/ linkdown//'
-nft list tables; iptables-save 2>/dev/null | grep -v '^#' | sed 's/\\[.*\\]//'
-docker network ls --format 'network {{.Name}}'
-docker ps -a --format 'container {{.Names}} {{.ID}}'
-ss -Hlntu | awk '{print "listens", $1, $5}'
-ps ax -o args | grep -E 'dns.server|wireguard-go|node.daemon' | grep -v grep
-find /var/lib/corral /run/corral -mindepth 1 -not -size 0 2>/dev/null
-sysctl -a 2>/dev/null | grep -E 'net.ipv4.(ip_forward|conf.(eth0|all|docker0).(rp_filter|forwarding))'
-true
-"""
 
 
 @pytest.fixture
@@ -36,26 +23,22 @@ def alive(cluster: Cluster) -> set[str]:
     return {m["hostName"] for m in cluster.cluster("h1")["members"] if m["status"] in ("alive", "suspect")}
 
 
-def traces(cluster: Cluster) -> set[str]:
-    return set(cluster.lab.exec(SPARE, ["sh", "-c", LOOK]).stdout.splitlines())
-
-
 def test_leaving_removes_all_trace_and_nothing_else(spare: Cluster) -> None:
     lab = spare.lab
     lab.exec(SPARE, ["docker", "run", "-d", "--name", "foreign", "busybox", "pause"])
-    before = traces(spare)
+    before = traces(spare.lab, SPARE)
     token = spare.node("h1", "token", "create", "--env", "dev", "-q").strip()
     spare.join(SPARE, "h3", token)
     spare.node("h1", "container", "create", "visitor", "corral-test/glibc", "--host", SPARE, "-q")
     assert "r-visitor" in spare.docker_names(SPARE)
     assert " 0% packet loss" in spare.inside(SPARE, "visitor", "ping", "-c", "1", NGINX_1).stdout
-    while_member = traces(spare)
+    while_member = traces(spare.lab, SPARE)
     assert "link corral0" in while_member
     assert "link corral-wg" in while_member
     said = spare.node(SPARE, "leave", "--yes")
     assert f"{SPARE} has left" in said
     eventually(lambda: not lab.daemons(SPARE), "its daemon has ended")
-    assert traces(spare) == before
+    assert traces(spare.lab, SPARE) == before
     lab.exec(SPARE, ["docker", "rm", "-f", "foreign"])
     eventually(lambda: SPARE not in {row["name"] for row in spare.rows("h1", "hosts")}, "the others have forgotten it")
     eventually(lambda: SPARE not in alive(spare), "gossip no longer counts on it")
@@ -63,7 +46,7 @@ def test_leaving_removes_all_trace_and_nothing_else(spare: Cluster) -> None:
 
 
 def test_last_host_leaves_only_by_force_and_without_a_trace(spare: Cluster) -> None:
-    before = traces(spare)
+    before = traces(spare.lab, SPARE)
     spare.start(SPARE)
     refused = spare.lab.exec(SPARE, ["node", "leave", "--yes"], check=False)
     assert refused.returncode == 1
@@ -71,7 +54,7 @@ def test_last_host_leaves_only_by_force_and_without_a_trace(spare: Cluster) -> N
     assert spare.is_active(SPARE)
     spare.node(SPARE, "leave", "--force", "--yes")
     eventually(lambda: not spare.lab.daemons(SPARE), "its daemon has ended")
-    assert traces(spare) == before
+    assert traces(spare.lab, SPARE) == before
 
 
 def test_host_that_left_can_join_again(spare: Cluster) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -144,6 +145,50 @@ def test_port_in_use_is_refused_and_named(day: Day, token: str, port: int, flag:
 def test_host_without_docker_is_refused(day: Day, token: str) -> None:
     hide = in_mounts_of_its_own("mount -t tmpfs tmpfs /run/docker; mount --bind /dev/null /run/docker.sock")
     check_refused(join(day, token, before=hide), "ocker did not answer", "systemctl start docker")
+
+
+OLD_ENGINE = """
+import http.server, json, socketserver
+ANSWERS = {{"/version": {{"Version": "{version}", "ApiVersion": "{api}", "MinAPIVersion": "1.12"}}, "/info": {{}}}}
+class Old(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = "/" + self.path.rpartition("/")[2]
+        body = json.dumps(ANSWERS.get(path, {{"message": "page not found"}})).encode()
+        self.send_response(200 if path in ANSWERS else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def address_string(self): return "somebody"
+    def log_message(self, *words): pass
+socketserver.ThreadingUnixStreamServer.daemon_threads = True
+server = socketserver.ThreadingUnixStreamServer("{socket}", Old)
+print("up", flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize(("version", "api"), [("1.11.2", "1.23"), ("1.9.1", "1.21")])
+def test_docker_too_old_is_refused(day: Day, token: str, version: str, api: str) -> None:
+    socket = "/run/old-docker.sock"
+    program = OLD_ENGINE.format(version=version, api=api, socket=socket)
+    engine = day.lab.spawn(SPARE, ["python3", "-c", program], day.lab.log_path(SPARE, "old-engine"))
+    try:
+        eventually(lambda: "up" in engine.output(), "the old engine answers")
+        hide = in_mounts_of_its_own(f"mount --bind {socket} /run/docker.sock")
+        check_refused(join(day, token, before=hide), "docker", api, "install Docker 1.12 or later")
+    finally:
+        engine.kill()
+        engine.wait(10)
+        engine.log.unlink()
+        day.lab.space(SPARE).path(socket).unlink()
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_clock_off_by_an_hour_is_refused(day: Day, token: str, tmp_path: Path, seconds: int) -> None:
+    # The machine has one clock; the joining host's Python reads another.
+    (tmp_path / "sitecustomize.py").write_text(f"import time; now = time.time; time.time = lambda: now() + {seconds}\n")
+    check_refused(join(day, token, before=["env", f"PYTHONPATH={tmp_path}"]), "clock", "time service")
 
 
 def test_somebody_else_than_root_is_refused(day: Day, token: str) -> None:
