@@ -65,11 +65,13 @@ class Mischief:
     ended: list[str] = field(default_factory=list)
     """Daemons that ended by themselves."""
 
+    _began_at: float = 0.0
     _troubled: dict[str, tuple[float, Fault]] = field(default_factory=dict)
 
     def run(self, seconds: float) -> None:
         """Go on for so long, then end all faults."""
-        ends_at = time.monotonic() + seconds
+        self._began_at = time.monotonic()
+        ends_at = self._began_at + seconds
         next_at = time.monotonic() + self._gap()
         while (now := time.monotonic()) < ends_at:
             self._end_those_due(now)
@@ -87,11 +89,12 @@ class Mischief:
     def _begin(self, now: float) -> None:
         free = [host for host in self.world.hosts if host not in self._troubled]
         minority = (len(self.world.hosts) - 1) // 2
-        is_storm = self.rng.random() < STORM
+        named = [fault for fault in self.world.faults() if not self.only or fault.name in self.only]
+        stormy = [fault for fault in named if fault.storms]
+        is_storm = self.rng.random() < STORM and bool(stormy)
         if not free or (len(self._troubled) >= minority and not is_storm and self.rng.random() > SECOND):
             return
-        named = [fault for fault in self.world.faults() if not self.only or fault.name in self.only]
-        choice = [fault for fault in named if fault.storms or not is_storm] or named
+        choice = stormy if is_storm else named
         fault = self.rng.choices(choice, [each.weight for each in choice])[0]
         aimed_at: str | None = self.rng.choice(free)
         if fault.at_leader:
@@ -100,7 +103,7 @@ class Mischief:
             if not is_storm and host != aimed_at:
                 continue
             lasts = self.rng.uniform(*fault.lasts)
-            self.say(f"{host}: {fault.name} for {lasts:.1f} s")
+            self.say(f"{time.monotonic() - self._began_at:6.1f}  {host}: {fault.name} for {lasts:.1f} s")
             self._troubled[host] = (now + lasts, fault)
             self.done[fault.name] += 1
             fault.begin(host, self.rng)
