@@ -28,6 +28,7 @@ from node.drive.link import Link
 from node.drive.names import DNS_ADDRESS, Names
 from node.drive.overlaying import Overlaying
 from node.drive.reach import Reach
+from node.drive.refusals import Refusals
 from node.drive.upkeep import Upkeep
 from node.drive.wakeup import Wakeup
 from node.engine.dockerd import DockerEngine
@@ -80,6 +81,7 @@ class Base:
     probes: ProbeService
     consensus: Consensus
     admission: Admission
+    refusals: Refusals
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +156,7 @@ def assemble(identity: Identity, folder: DataFolder, options: Options) -> Parts:
 
 
 def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> Base:
-    rng = random.SystemRandom()
+    rng, refusals = random.SystemRandom(), Refusals()
     credentials = Credentials(key_and_certificate=folder.tls_file, ca_pem=identity.ca_pem)
     overlay_port = identity.overlay_port if options.has_overlay else None
     probes = ProbeService(overlay_port=overlay_port)
@@ -167,8 +169,9 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
         incarnation=Incarnation(int(time.time())),
         rng=rng,
         timing=GOSSIP_TIMING,
+        refusals=refusals,
     )
-    store, link = LogStore(folder.log_file, must_exist=True), Link(credentials)
+    store, link = LogStore(folder.log_file, must_exist=True), Link(credentials, refusals)
     snapshot_every = entries_per_snapshot(SNAPSHOT_EVERY)
     consensus = Consensus(
         identity.node,
@@ -183,7 +186,7 @@ def _assemble_base(identity: Identity, folder: DataFolder, options: Options) -> 
     )
     joins = trio.Semaphore(MAX_JOINS_AT_ONCE)
     admission = Admission(identity, consensus, link, probes, overlay_port, time.time, joins)
-    return Base(store, credentials, link, gossip, probes, consensus, admission)
+    return Base(store, credentials, link, gossip, probes, consensus, admission, refusals)
 
 
 def _connect(parts: Parts) -> None:
@@ -203,6 +206,7 @@ def _connect(parts: Parts) -> None:
             Kind.ADMIT: base.admission.answer_admit,
             Kind.RENEW: base.admission.answer_renew,
             Kind.PROBE: parts.doctor.answer_probe,
+            **consensus.group.handlers,
         },
         takers={Kind.EXECUTE: consensus.execute},
     )
@@ -222,6 +226,7 @@ def _connect(parts: Parts) -> None:
     if parts.overlaying:
         parts.overlaying.on_news = parts.upkeep.wakeup.set
     consensus.listen(partial(_wake_by_state, parts))
+    consensus.on_unreadable = link.drop
 
     def on_group() -> None:
         link.drop_removed()

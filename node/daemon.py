@@ -136,6 +136,8 @@ async def run_node(identity: Identity, folder: DataFolder, options: Options, wel
                     await stop.wait()
                     log.info("stopping; containers and names go on")
                     outer.cancel_scope.deadline = trio.current_time() + STOP_TIMEOUT
+                    # While clients are still served here, so that they wait for a moment and not for an election.
+                    await parts.base.consensus.group.handover.try_transfer()
                     api_stop.set()
                     await trio.sleep(0.1)
                     work.cancel_scope.cancel()
@@ -213,6 +215,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         rng=random.SystemRandom(),
         join_info=parts.base.admission.join_info,
         alarms=lambda: parts.base.consensus.alarms,
+        refusals=parts.base.refusals.counts,
     )
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ class Api:
         join_info: Callable[[], bytes],
         operations: Operations | None = None,
         alarms: Callable[[], Sequence[str]] = tuple,
+        refusals: Mapping[str, int] | None = None,
     ) -> None:
         self._replica = replica
         self._now_ms = now_ms
@@ -47,6 +48,7 @@ class Api:
         self._join_info = join_info
         self._operations = operations
         self._alarms = alarms
+        self._refusals = {} if refusals is None else refusals
         self._index = Index(replica.state)
 
     async def handle(self, request: Request) -> Response:
@@ -101,6 +103,7 @@ class Api:
             rng=self._rng,
             index=self._index,
             alarms=self._alarms(),
+            refusals=self._refusals,
         )
 
     async def _dispatch(self, call: Call, route: Route, method: str, params: Params, request: Request) -> Answer:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, Protocol
 
@@ -60,6 +60,8 @@ class Call:
     index: Index
     alarms: Sequence[str] = ()
     """What a person has to know of this node now."""
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    """How often this node refused what others sent it, by kind."""
 
     def owns(self, environment_id: int | None) -> bool:
         """Whether rows of that environment (None: of no environment) are the caller's to see."""

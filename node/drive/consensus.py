@@ -118,6 +118,7 @@ class Consensus:
         self._is_current = False
         self._snapshotting = False
         self._disk = DiskTrouble()
+        self.on_unreadable: Callable[[NodeId, str], None] = lambda node, why: None
         self.skipped_entries = 0
         """Committed entries that this release could not read: an alarm when not zero."""
 
@@ -332,7 +333,7 @@ class Consensus:
                 raft.handle_message(sender, message, now)
                 self._note_commit(raft, message)
             except ProtocolError as error:
-                log.warning("node %s sent what is no Raft message: %s", sender[:8], error)
+                self.on_unreadable(sender, str(error))
         calls, self._calls = self._calls, []
         for call in calls:
             call(raft, now)

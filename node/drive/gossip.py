@@ -11,6 +11,7 @@ from random import Random
 
 import trio
 
+from node.drive.refusals import Bad, Refusals
 from node.ports import MemberView
 from protocol.errors import ProtocolError
 from protocol.ids import Incarnation, NodeId
@@ -44,8 +45,10 @@ class Gossip:
         incarnation: Incarnation,
         rng: Random,
         timing: SwimTiming | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._me = me
+        self._refusals = refusals or Refusals()
         self._keyring = keyring
         self._rng = rng
         self._swim = Swim(
@@ -135,7 +138,7 @@ class Gossip:
         try:
             self._swim.handle_datagram(open_datagram(self._keyring, data), source, now)
         except ProtocolError as error:
-            log.debug("dropped a datagram from %s: %s", source.ip, error)
+            self._refusals.note(Bad.DATAGRAM, source.ip, str(error), now)
             return
         self._wake.set()
 

@@ -17,8 +17,9 @@ import trio
 
 from node.drive.credentials import Credentials, server_name
 from node.drive.outbox import NETWORK_ERRORS, WRITE_TIMEOUT, Outbox
+from node.drive.refusals import Bad, CutError, Refusals, UnknownKindError, leaves_of
 from node.ports import Unavailable
-from protocol.errors import ProtocolError
+from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import NodeId
 from protocol.join import MAX_JOIN_BYTES
 from protocol.messages import OPEN_TO_STRANGERS, Kind
@@ -47,6 +48,8 @@ READ_BYTES = 65536
 
 UNKNOWN_ASKER = "this node does not know the asker as a host of the cluster"
 REFUSAL = b"it is no host of the cluster any more; `node leave --force` takes away what is left of it there"
+
+KINDS = frozenset(Kind)
 
 log = logging.getLogger("corral.link")
 
@@ -113,8 +116,9 @@ class _Peer:
 class Link:
     """Serves the peer port and keeps a connection to each peer that something was sent to."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, refusals: Refusals | None = None) -> None:
         self._credentials = credentials
+        self._refusals = refusals or Refusals()
         self._handlers: dict[int, Handler] = {}
         self._takers: dict[int, Taker] = {}
         self._peers: dict[NodeId, _Peer] = {}
@@ -186,6 +190,12 @@ class Link:
         if peer := self._peers.get(node):
             peer.kick.set()
 
+    def drop(self, node: NodeId, why: str) -> None:
+        """End what a member sends on: it has sent what nobody can read, and the rest may be no better."""
+        self._refusals.note(Bad.RAFT, f"node {node[:8]}", why, trio.current_time())
+        for scope in self._incoming.get(node, ()):
+            scope.cancel()
+
     def drop_removed(self) -> None:
         """End the connections, both ways, of nodes that may not speak any more."""
         for node in [node for node in self._peers if not self._may_speak(node)]:
@@ -232,6 +242,7 @@ class Link:
                 await stream.do_handshake()
                 return stream
             except (ValueError, *NETWORK_ERRORS) as error:  # ValueError: no address at all.
+                self._refusals.note_error(error, f"node {node[:8]} at {where[0]}", trio.current_time())
                 log.debug("cannot reach %s at %s:%s: %s", node[:8], *where, error)
         if tcp is not None:
             await trio.aclose_forcefully(tcp)
@@ -244,10 +255,13 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_write_all, stream, peer.receive, nursery.cancel_scope)
                 reader = FrameReader()
-                with suppress(ProtocolError, *NETWORK_ERRORS):
-                    while data := await stream.receive_some(READ_BYTES):
-                        for frame in reader.feed(bytes(data)):
-                            self._take_reply(peer, frame)
+                with suppress(*NETWORK_ERRORS):
+                    try:
+                        while data := await stream.receive_some(READ_BYTES):
+                            for frame in reader.feed(bytes(data)):
+                                self._take_reply(peer, frame)
+                    except ProtocolError as error:
+                        self._refusals.note_error(error, f"node {peer.node[:8]}", trio.current_time())
                 nursery.cancel_scope.cancel()
         finally:
             peer.connected = False
@@ -270,6 +284,8 @@ class Link:
             if self._connections <= MAX_CONNECTIONS and (stream := await self._shake_hands(tcp)) is not None:
                 await self._serve_caller(_identify(stream, tcp), stream)
         except* (ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as errors:
+            for error in leaves_of(errors):
+                self._refusals.note_error(error, _address_of(tcp), trio.current_time())
             log.debug("a connection to the peer port ended: %s", errors.exceptions[0])
         finally:
             self._connections -= 1
@@ -338,6 +354,8 @@ class Link:
             nursery.start_soon(outbox.write_all, stream, nursery.cancel_scope)
             while data := await stream.receive_some(READ_BYTES):
                 for frame in reader.feed(bytes(data)):
+                    if frame.kind not in KINDS:
+                        raise UnknownKindError(f"a frame of kind {frame.kind}; is that host's release later than ours?")
                     if frame.kind == Kind.RAFT and caller.node is not None:
                         self._on_message(caller.node, frame.payload)
                         continue
@@ -349,6 +367,8 @@ class Link:
                         continue
                     await limit.acquire()
                     nursery.start_soon(self._answer, caller, frame, outbox, limit)
+            if reader.pending_bytes:
+                raise CutError(f"the stream ended within a frame, {reader.pending_bytes} bytes into it")
             nursery.cancel_scope.cancel()
 
     def _take(self, taker: Taker, caller: Caller, frame: Frame, outbox: Outbox, deferred: "_Deferred") -> None:
@@ -379,11 +399,15 @@ class Link:
     async def _reply_to(self, caller: Caller, frame: Frame) -> tuple[Kind, bytes]:
         handler = self._handlers.get(frame.kind)
         if handler is None or (caller.node is None and frame.kind not in OPEN_TO_STRANGERS):
+            self._refusals.note(Bad.KIND, caller.address, f"a request of kind {frame.kind}", trio.current_time())
             return Kind.FAILED, f"requests of kind {frame.kind} are not answered here".encode()
         if caller.node is not None and not self._is_host(caller.node):
             return Kind.FAILED, UNKNOWN_ASKER.encode()
         try:
             return Kind.REPLY, await handler(caller, frame.payload)
+        except DecodeError as error:
+            self._refusals.note(Bad.PAYLOAD, caller.address, str(error), trio.current_time())
+            return Kind.FAILED, str(error).encode()
         except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:
             return Kind.FAILED, str(error).encode()
         except Exception:
@@ -398,6 +422,12 @@ def _bound_silence(tcp: trio.SocketStream) -> None:
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(SILENCE_TIMEOUT))
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+
+
+def _address_of(tcp: trio.SocketStream) -> str:
+    with suppress(OSError):
+        return str(tcp.socket.getpeername()[0])
+    return "somebody who is gone"
 
 
 def _identify(stream: "trio.SSLStream[trio.SocketStream]", tcp: trio.SocketStream) -> Caller:
