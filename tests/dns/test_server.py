@@ -46,7 +46,7 @@ async def end(pid: int, how: signal.Signals = signal.SIGTERM) -> None:
     """End the server that we started and wait until it is gone."""
     try:
         os.kill(pid, how)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while is_alive(pid):
                 await trio.sleep(0.02)
     except ProcessLookupError:
@@ -66,7 +66,7 @@ async def exchange(options: ServerOptions, message: bytes) -> bytes:
     with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as sock:
         await sock.connect((host, int(port)))
         await sock.send(message)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             return await sock.recv(65535)
 
 
@@ -78,7 +78,7 @@ async def exchange_by_stream(options: ServerOptions, *messages: bytes) -> list[b
         await stream.send_all(b"".join(len(message).to_bytes(2, "big") + message for message in messages))
         for _ in messages:
             received = b""
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2], "big"):
                     wanted = 2 + int.from_bytes(received[:2], "big") if len(received) >= 2 else 2
                     received += bytes(await stream.receive_some(wanted - len(received)))
@@ -169,7 +169,7 @@ async def test_server_that_does_not_answer_is_ended_and_another_starts_with_the_
         frozen = (await client.status()).pid
         await client.publish(zone_of(3, "10.42.0.1"))
         assert options.state is not None
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not options.state.exists():
                 await trio.sleep(0.05)
         os.kill(frozen, signal.SIGSTOP)
@@ -188,7 +188,7 @@ async def test_server_that_nobody_can_reach_is_ended_by_its_lock(
         pid = (await client.status()).pid
         options.control.unlink()
         await control.end_server(options.control)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while is_alive(pid):
                 await trio.sleep(0.02)
         await control.end_server(options.control)
@@ -220,7 +220,7 @@ async def test_stop_removes_the_socket_and_frees_the_lock(options: ServerOptions
     async with running(options) as client:
         pid = (await client.status()).pid
         await client.stop()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while is_alive(pid):
                 await trio.sleep(0.02)
         assert not options.control.exists()
@@ -233,7 +233,7 @@ async def test_killed_server_is_started_again_with_its_zone(options: ServerOptio
     async with running(options) as client:
         await client.publish(zone_of(3, "10.42.0.1"))
         assert options.state is not None
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not options.state.exists():
                 await trio.sleep(0.05)
         await end((await client.status()).pid, signal.SIGKILL)
@@ -265,7 +265,7 @@ async def test_address_in_use_is_said_in_the_status_and_taken_when_free(options:
         status = await client.status()
         holder.close()
         try:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while status.trouble or len(status.listening) < 2:
                     await trio.sleep(0.05)
                     status = await client.status()

@@ -59,7 +59,7 @@ def running(
             if process.poll() is None:
                 type_(folder, "leave", "--force", "--yes")
             process.kill()
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 def test_first_day_by_typing(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_first_day_by_typing(tmp_path: Path) -> None:
             assert {each["hostId"] for each in on} == {"1h1", "1h2"}
             left = type_(two, "leave", "--yes")
             assert left.returncode == 0, left.stderr
-            assert daemon.wait(timeout=10) == 0
+            assert daemon.wait(timeout=30) == 0
         assert not (two / "data" / "identity").exists()
         assert type_(one, "host", "ls", "--format", "{{.name}}").stdout == "h1\n"
         refused = type_(one, "leave", "--yes")
