@@ -54,6 +54,7 @@ class NodeOperations:
         if host is not None and others:
             try:
                 self._check_majority()
+                await consensus.group.handover.try_transfer()
                 await consensus.submit(RemoveHost(id=host.id))
                 await self._hand_over()
             except (Unavailable, ApiError):

@@ -8,7 +8,7 @@ from enum import IntEnum
 import msgspec
 
 from protocol.errors import DecodeError
-from protocol.ids import NodeId
+from protocol.ids import Index, NodeId
 
 MAX_SUBMIT_BYTES = 1024 * 1024 + 1024
 
@@ -32,6 +32,13 @@ class Kind(IntEnum):
     PROBE = 9
     EXECUTE = 10
     """As SUBMIT; the reply comes once the command is applied on the leader, and tells its result."""
+
+    READ_INDEX = 11
+    """Ask the leader up to where a linearizable read must have applied; without payload, the reply is an index."""
+    TRANSFER = 12
+    """Ask the leader to hand over to the node that is named, or to whom it likes; the reply names who leads then."""
+    DIGEST = 13
+    """The leader asks for the digest of the state at an index; the reply is empty if that has passed."""
 
 
 OPEN_TO_STRANGERS = frozenset({Kind.PREFLIGHT, Kind.JOIN})
@@ -64,6 +71,9 @@ class ExecuteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
     detail: str = ""
 
 
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises for bytes that are none of ours, broken text and deep nesting included."""
+
 _encoder = msgspec.msgpack.Encoder()
 _submit = msgspec.msgpack.Decoder(Submit)
 _submit_reply = msgspec.msgpack.Decoder(SubmitReply)
@@ -81,7 +91,7 @@ def decode_submit(data: bytes) -> Submit:
         raise DecodeError(f"a submit of {len(data)} bytes; the limit is {MAX_SUBMIT_BYTES}")
     try:
         return _submit.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"not a submit: {error}") from None
 
 
@@ -89,7 +99,7 @@ def decode_submit_reply(data: bytes) -> SubmitReply:
     """Read a SubmitReply, or raise DecodeError."""
     try:
         return _submit_reply.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"not a reply to a submit: {error}") from None
 
 
@@ -97,5 +107,17 @@ def decode_execute_reply(data: bytes) -> ExecuteReply:
     """Read an ExecuteReply, or raise DecodeError."""
     try:
         return _execute_reply.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"not a reply to a command: {error}") from None
+
+
+def encode_index(index: Index) -> bytes:
+    """Return an index of the log as the payload of a frame."""
+    return index.to_bytes(8, "big")
+
+
+def decode_index(data: bytes) -> Index:
+    """Read what `encode_index` wrote, or raise DecodeError."""
+    if len(data) != 8:
+        raise DecodeError(f"expected an index of 8 bytes, got {len(data)}")
+    return Index(int.from_bytes(data, "big"))

@@ -13,23 +13,23 @@ from random import Random
 
 import trio
 
-from node.commands import AnyCommand, Proposal, decode_proposal, encode_proposal
+from node.commands import AnyCommand, Proposal, decode_proposal
 from node.crashing import crash_at
 from node.drive.beside import beside
 from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError
 from node.drive.consensus_ports import Transport as Transport
 from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
+from node.drive.group import Group
 from node.drive.link import Caller, Reply
 from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
 from node.state import Indexes, apply_proposals, decode_state, encode_state
-from protocol.errors import DecodeError, ProtocolError
+from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
-    MAX_ENTRY_BYTES,
     AppendRequest,
     Config,
     Entry,
@@ -44,9 +44,7 @@ from protocol.raft.vocabulary import (
     Envelope,
     LeaderChanged,
     Limits,
-    NotLeader,
     Output,
-    ProposalsFull,
     Role,
     SavedState,
     Snapshot,
@@ -94,11 +92,9 @@ class Consensus:
         self._raft: Raft | None = None
         self._state: State | None = None
         self._indexes = Indexes()
-        self._changed = trio.Event()
-        self._wake = trio.Event()
+        self._changed, self._wake = trio.Event(), trio.Event()
         self._messages: list[tuple[NodeId, bytes]] = []
-        self._message_bytes = 0
-        self._steps_without_timer = 0
+        self._message_bytes = self._steps_without_timer = self._last_at = 0
         self._calls: list[Callable[[Raft, float], None]] = []
         self._proposals = Proposals(
             me,
@@ -109,14 +105,22 @@ class Consensus:
             rng=rng,
             retry_interval=self._timing.heartbeat_interval,
         )
+        self.group = Group(
+            me,
+            transport,
+            raft=lambda: self._raft,
+            applied=lambda: self._applied,
+            state=lambda: self._state,
+            call=self._call,
+            make_snapshot=self._make_snapshot,
+            offload=offload,
+            retry_interval=self._timing.heartbeat_interval,
+        )
         self._listeners: list[Applied] = []
         self._group_listeners: list[Callable[[], None]] = []
-        self._applied = self._commit_on_disk = self._snapshot_index = Index(0)
-        self._last_at = 0
+        self._applied = self._commit_on_disk = self._snapshot_index = self._heard_commit = Index(0)
         self._stale_since: int | None = None
-        self._heard_commit = Index(0)
-        self._is_current = False
-        self._snapshotting = False
+        self._is_current = self._snapshotting = False
         self._disk = DiskTrouble()
         self.on_unreadable: Callable[[NodeId, str], None] = lambda node, why: None
         self.skipped_entries = 0
@@ -177,7 +181,8 @@ class Consensus:
     @property
     def alarms(self) -> tuple[str, ...]:
         """What a person has to know of this node now, and what to do about it."""
-        return self._disk.alarms
+        skipped = f"{self.skipped_entries} committed changes were skipped: this release cannot read them; upgrade it"
+        return (*self._disk.alarms, *self.group.alarms, *([skipped] if self.skipped_entries else ()))
 
     @property
     def members(self) -> Mapping[NodeId, MemberView]:
@@ -262,6 +267,7 @@ class Consensus:
         """Feed and obey the core until the disk fails."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.group.digests.run)
                 while True:
                     await self._wait_for_input()
                     self._feed(raft)
@@ -281,6 +287,7 @@ class Consensus:
         self._messages, self._message_bytes, self._calls = [], 0, []
         self._stale_since = self._stale_since or self._now_ms()
         self._proposals.block(str(error))
+        self.group.barriers.fail()
         for listener in self._group_listeners:
             listener()
 
@@ -298,6 +305,14 @@ class Consensus:
                 self._disk.note_mended(trio.current_time())
                 self._proposals.block(None)
                 return raft
+
+    async def read_barrier(self, timeout: float) -> None:
+        """Return once all is applied here that anybody may have been told before; Unavailable if no quorum says so."""
+        await self.group.barriers.wait(timeout)
+
+    async def transfer_leadership(self, to: NodeId | None = None) -> NodeId:
+        """Have another voter lead; RefusedError or Unavailable if that cannot be."""
+        return await self.group.handover.transfer(to)
 
     async def submit(self, command: AnyCommand, *, timeout: float = 10.0) -> Done:
         return await self._proposals.submit(command, timeout=timeout)
@@ -338,7 +353,8 @@ class Consensus:
         for call in calls:
             call(raft, now)
         if self._proposals.offered:
-            self._propose(raft, now)
+            self._last_at = max(self._last_at, self._now_ms())
+            self._proposals.propose(raft, self._last_at, now)
         self._steps_without_timer += 1
         if not self._messages or self._steps_without_timer >= MAX_STEPS_WITHOUT_TIMER:
             self._steps_without_timer = 0
@@ -348,25 +364,6 @@ class Consensus:
         """Remember how far a leader says the log is committed: the core goes only as far as it has entries."""
         if isinstance(message, AppendRequest) and message.term == raft.term:
             self._heard_commit = max(self._heard_commit, message.commit)
-
-    def _propose(self, raft: Raft, now: float) -> None:
-        offered = self._proposals.take_offered()
-        self._last_at = max(self._last_at, self._now_ms())
-        entries: list[bytes] = []
-        for each in offered:
-            entry = encode_proposal(Proposal(id=each.proposal, at=self._last_at, command=each.command))
-            if len(entry) > MAX_ENTRY_BYTES:
-                each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
-            else:
-                entries.append(entry)
-        try:
-            if entries:
-                raft.propose(tuple(entries), now)
-        except (NotLeader, ProposalsFull) as error:
-            for each in offered:
-                each.refusal = each.refusal or error
-        for each in offered:
-            each.settle()
 
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
         early, late = split_sends(output, is_leader=raft.is_leader)
@@ -399,6 +396,7 @@ class Consensus:
         self._commit_on_disk = commit
 
     def _note_events(self, raft: Raft, output: Output) -> None:
+        self.group.note_output(output)
         for event in output.events:
             match event:
                 case LeaderChanged(leader, term):
@@ -433,12 +431,13 @@ class Consensus:
         self._indexes = Indexes()
         self._replace(state, ())
         self._proposals.note_installed(state)
+        self.group.note_applied()
 
     async def _apply(self, entries: Sequence[Entry]) -> None:
         # Known as committed from the disk, and now committed once more by a leader: those are passed over.
         left = [entry for entry in entries if entry.index > self._applied]
         while left:
-            piece = cut_piece(left)
+            piece = self.group.digests.cut(cut_piece(left))
             left = left[len(piece) :]
             self._apply_piece(piece)
             crash_at("consensus.mid-apply")
@@ -456,6 +455,7 @@ class Consensus:
         self._replace(applied.state, applied.changes)
         for proposal, result in zip(proposals, applied.results, strict=True):
             self._proposals.note_applied(proposal.id, result)
+        self.group.note_applied()
 
     def _read_proposal(self, entry: Entry) -> Proposal | None:
         try:

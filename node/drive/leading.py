@@ -28,6 +28,8 @@ APART = 0.05
 AT_LEAST_EVERY = 1.0
 RETRY_AFTER = 0.5
 SEAL_TIMEOUT = 2.0
+VOTE_LABEL = "corral.vote"
+"""A host's label: `yes` prefers it as a voter, `no` takes its vote as soon as another can have it."""
 FAREWELL = 1.0
 """Once out of the group a node hears nothing more, not even that it was removed."""
 
@@ -46,7 +48,9 @@ class Leading:
         plan_seals: Callable[[State], Sequence[SealCaKey]],
         now_ms: Callable[[], int],
         rng: Random,
+        wanted_voters: int | None = None,
     ) -> None:
+        self._wanted_voters = wanted_voters
         self._me = me
         self._consensus = consensus
         self._dead_since = dead_since
@@ -72,7 +76,7 @@ class Leading:
     async def _plan_once(self) -> None:
         state, now = self._consensus.state, trio.current_time()
         dead_since = self._dead_since()
-        self._plan_group(state, dead_since, now)
+        await self._plan_group(state, dead_since, now)
         self._note_absent(state, now)
         ages = {node: now - since for node, since in (self._absent_since | dict(dead_since)).items()}
         planned = plan(state, Picture(dead_for=ages), self._now_ms(), self._rng)
@@ -111,12 +115,18 @@ class Leading:
         absent = [h.node for h in state.hosts.values() if h.state != "removed" and h.node not in known]
         self._absent_since = {node: self._absent_since.get(node, now) for node in absent}
 
-    def _plan_group(self, state: State, dead_since: Mapping[NodeId, float], now: float) -> None:
+    async def _plan_group(self, state: State, dead_since: Mapping[NodeId, float], now: float) -> None:
         raft = self._consensus.raft
         if not raft.is_config_committed:
             return
         hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
-        caught_up = [node for node, status in raft.peers(now).items() if status.is_caught_up]
+        peers = raft.peers(now)
+        caught_up = [node for node, status in peers.items() if status.is_caught_up]
+        drained = {node for node, host in hosts.items() if host.state == "inactive"}
+        if self._me in drained and set(raft.config.voters) - drained:
+            # 3.10: a leader that is drained lets another lead, which then takes its vote.
+            await self._consensus.group.handover.try_transfer()
+            return
         wanted = hosts.keys() | self._lately_removed(raft.config, hosts.keys(), now)
         holders = state.sealed_ca_keys.keys()
         config = plan_members(raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders)
@@ -126,6 +136,10 @@ class Leading:
                 dead_since={node: since for node, since in dead_since.items() if node in hosts},
                 caught_up=caught_up,
                 zones={node: host.labels["zone"] for node, host in hosts.items() if "zone" in host.labels},
+                lost_log=[node for node, status in peers.items() if status.has_lost_log],
+                drained=drained | {node for node, host in hosts.items() if host.labels.get(VOTE_LABEL) == "no"},
+                preferred=[node for node, host in hosts.items() if host.labels.get(VOTE_LABEL) == "yes"],
+                wanted=self._wanted_voters,
             )
             voters = plan_voters(raft.config, view, now)
             if voters is None:

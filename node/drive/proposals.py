@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import trio
 
-from node.commands import AnyCommand, decode_command, encode_command
+from node.commands import AnyCommand, Proposal, decode_command, encode_command, encode_proposal
 from node.drive.consensus_ports import Transport
 from node.drive.link import Caller, LinkDownError, Reply, RequestFailedError
 from node.model import Done, Refused, Result, State
@@ -22,7 +22,9 @@ from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId
 from protocol.messages import ExecuteReply, Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
 from protocol.messages import encode as encode_record
+from protocol.raft.core import Raft
 from protocol.raft.messages import MAX_ENTRY_BYTES
+from protocol.raft.vocabulary import HandingOver, NotLeader, ProposalsFull
 
 MAX_WAITING = 4096
 MAX_OFFERED_BYTES = 64 * 1024 * 1024
@@ -154,6 +156,25 @@ class Proposals:
         """Hand over what the core is to take, in the order in which it came."""
         offered, self.offered, self._offered_bytes = self.offered, [], 0
         return offered
+
+    def propose(self, raft: Raft, at: int, now: float) -> None:
+        """Have the core take what was offered; `at` is the time that the entries carry."""
+        offered = self.take_offered()
+        entries: list[bytes] = []
+        for each in offered:
+            entry = encode_proposal(Proposal(id=each.proposal, at=at, command=each.command))
+            if len(entry) > MAX_ENTRY_BYTES:
+                each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
+            else:
+                entries.append(entry)
+        try:
+            if entries:
+                raft.propose(tuple(entries), now)
+        except (NotLeader, ProposalsFull, HandingOver) as error:
+            for each in offered:
+                each.refusal = each.refusal or error
+        for each in offered:
+            each.settle()
 
     def note_applied(self, proposal: str, result: Result) -> None:
         """The proposal took effect here."""

@@ -37,6 +37,8 @@ class HostView:
     """Members that have lost entries which they had acknowledged."""
     drained: Collection[NodeId] = ()
     """Hosts that are about to go: they hand over their votes first, and get none."""
+    preferred: Collection[NodeId] = ()
+    """Hosts that get a vote before all others, and keep it."""
     wanted: int | None = None
     """How many should vote, if not as `wanted_voters` has it."""
 
@@ -72,8 +74,9 @@ def plan_voters(config: Config, view: HostView, now: float, replace_after: float
         # Out before in: the newcomer's vote is then not needed for the change that makes it a voter.
         plan = _demote(config, lost[0], "is dead, and a learner can take its place")
     elif len(config.voters) < target and _is_worth_adding(len(config.voters), len(candidates)):
-        best = min(candidates, key=lambda n: (_crowd(config, view, n), n))
-        plan = _promote(config, best, f"{len(config.members)} hosts should have {target} voters")
+        plan = _promote(config, _best(config, candidates, view), f"{len(config.members)} hosts should have {target}")
+    elif plain := _plain_voter(config, candidates, view):
+        plan = _hand_over(config, plain, [n for n in candidates if n in view.preferred], view)
     if plan is None or not has_quorum(plan.config, set(plan.config.voters) - view.dead_since.keys()):
         return None
     return plan
@@ -87,14 +90,28 @@ def _is_worth_adding(voters: int, candidates: int) -> bool:
 def _hand_over(config: Config, drained: NodeId, candidates: Collection[NodeId], view: HostView) -> VoterPlan:
     # In before out, but for an even number on the way: the drained voter is alive, and its vote good until then.
     if len(config.voters) % 2 == 0:
-        return _demote(config, drained, "is drained, and another votes in its place")
-    best = min(candidates, key=lambda n: (_crowd(config, view, n), n))
-    return _promote(config, best, f"{drained} is drained")
+        return _demote(config, drained, "another votes in its place")
+    return _promote(config, _best(config, candidates, view), f"it takes the vote of {drained}")
+
+
+def _plain_voter(config: Config, candidates: Collection[NodeId], view: HostView) -> NodeId | None:
+    """Return a voter that has to make room for a preferred host, None if no such host waits."""
+    plain = [voter for voter in config.voters if voter not in view.preferred and voter != view.me]
+    if not plain or not set(candidates) & set(view.preferred):
+        return None
+    return max(plain, key=lambda v: (v in view.dead_since, _crowd(config, view, v), v))
+
+
+def _best(config: Config, candidates: Collection[NodeId], view: HostView) -> NodeId:
+    return min(candidates, key=lambda n: (n not in view.preferred, _crowd(config, view, n), n))
 
 
 def _demote_spare(config: Config, view: HostView) -> VoterPlan:
     spare = [voter for voter in config.voters if voter != view.me]
-    gone = max(spare, key=lambda v: (v in view.dead_since, v in view.drained, _crowd(config, view, v), v))
+    gone = max(
+        spare,
+        key=lambda v: (v in view.dead_since, v in view.drained, v not in view.preferred, _crowd(config, view, v), v),
+    )
     return _demote(config, gone, f"{len(config.members)} hosts need fewer voters")
 
 

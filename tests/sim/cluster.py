@@ -398,7 +398,7 @@ class Cluster:
             is_member=life.consensus.may_speak,
             on_message=deliver,
             on_lost=lose,
-            handlers={Kind.SUBMIT: life.consensus.answer_submit},
+            handlers={Kind.SUBMIT: life.consensus.answer_submit, **life.consensus.group.handlers},
             datagrams=to,
             pace=host.pace,
         )

@@ -20,11 +20,13 @@ def plan(
     behind: tuple[NodeId, ...] = (),
     zones: dict[NodeId, str] | None = None,
     lost_log: tuple[NodeId, ...] = (),
+    preferred: tuple[NodeId, ...] = (),
     drained: tuple[NodeId, ...] = (),
     wanted: int | None = None,
 ) -> VoterPlan | None:
     caught_up = set(config.learners) - set(behind)
-    return plan_voters(config, HostView(A, dead or {}, caught_up, zones or {}, lost_log, drained, wanted), NOW)
+    view = HostView(A, dead or {}, caught_up, zones or {}, lost_log, drained, preferred, wanted)
+    return plan_voters(config, view, NOW)
 
 
 def settle(config: Config, view: HostView) -> Config:
@@ -159,3 +161,12 @@ def test_wanted_number_of_voters_replaces_the_usual_one() -> None:
     assert settle(config, HostView(A, {}, {D, E}, {}, wanted=5)).voters == tuple(NAMES[:5])
     assert settle(config, HostView(A, {}, {D, E}, {}, wanted=1)).voters == (A,)
     assert settle(make_config([A, B, C]), HostView(A, {}, (), {}, wanted=9)).voters == (A, B, C)
+
+
+def test_preferred_host_gets_a_vote_first_and_takes_one_from_another() -> None:
+    first = plan(make_config([A], [B, C, D]), preferred=(D,))
+    assert first is not None
+    assert first.config == make_config([A, D], [B, C])
+    view = HostView(A, {}, {B, C, D, E}, {}, preferred=(D,))
+    assert settle(make_config([A, B, C], [D, E]), view) == make_config([A, B, D], [C, E])
+    assert settle(make_config([A, B, D], [C, E]), view) == make_config([A, B, D], [C, E])
