@@ -91,6 +91,12 @@ def picture(nodes: Nodes, host: str, timeout: float = 5.0) -> dict[str, Any] | N
     return None
 
 
+def serves(nodes: Nodes, host: str) -> bool:
+    """Tell whether a node answers at once and follows a leader."""
+    found = picture(nodes, host, 0.5)
+    return found is not None and bool(found["leader"]) and not found["staleSince"]
+
+
 def leader_of(nodes: Nodes) -> str | None:
     """Return the host that says that it leads; None where none does at once."""
     return next((host for host in nodes.hosts if (picture(nodes, host, 0.5) or {}).get("role") == "leader"), None)

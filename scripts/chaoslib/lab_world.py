@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 
-from scripts.chaoslib.asking import SocketConnection, leader_of
+from scripts.chaoslib.asking import SocketConnection, leader_of, serves
 from scripts.chaoslib.engines import Found, problems_of_engines
 from scripts.chaoslib.faults import Fault
 from scripts.demolib.cluster import PATIENCE, Cluster, check_program, eventually
@@ -74,6 +74,10 @@ class LabWorld:
     def leader(self) -> str | None:
         """Return the host that says that it leads."""
         return leader_of(self)
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host takes part in the cluster and answers."""
+        return serves(self, host)
 
     def double_containers(self) -> list[str]:
         """Return what is double or wrong in Docker, on all hosts."""

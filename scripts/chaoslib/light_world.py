@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 
-from scripts.chaoslib.asking import leader_of
+from scripts.chaoslib.asking import leader_of, serves
 from scripts.chaoslib.faults import Fault
 from scripts.lightlib import LightCluster, LightNode
 
@@ -61,6 +61,10 @@ class LightWorld:
     def leader(self) -> str | None:
         """Return the host that says that it leads."""
         return leader_of(self)
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host takes part in the cluster and answers."""
+        return serves(self, host)
 
     def double_containers(self) -> list[str]:
         """Return nothing: the containers are in the memory of the daemons."""

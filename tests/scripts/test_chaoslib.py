@@ -228,6 +228,9 @@ class Troubled:
     def leader(self) -> str | None:
         return "h2"
 
+    def serves(self, host: str) -> bool:
+        return host not in self.now
+
     def faults(self) -> Sequence[Fault]:
         def note(name: str) -> Fault:
             def begin_and_note(host: str, rng: Random) -> None:
