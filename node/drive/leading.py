@@ -14,8 +14,9 @@ from node.commands import Batch, SealCaKey
 from node.drive.consensus import Consensus
 from node.drive.wakeup import Wakeup
 from node.model import State
-from node.plan.everything import Picture, plan
+from node.plan.everything import Picture
 from node.plan.members import plan_members
+from node.plan.rounds import Planner
 from node.ports import RefusedError, Unavailable
 from protocol.ids import NodeId
 from protocol.raft.messages import Config
@@ -60,6 +61,7 @@ class Leading:
         self._absent_since: dict[NodeId, float] = {}
         """Hosts that gossip has never heard of, and since when this leader misses them."""
         self._gone_since: dict[NodeId, float] = {}
+        self._planner = Planner()
         self.wakeup = Wakeup()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -67,22 +69,26 @@ class Leading:
         task_status.started()
         while True:
             if self._consensus.leads_currently:
-                await self._plan_once()
+                if await self._plan_once():
+                    await trio.lowlevel.checkpoint()
+                    continue
             else:
                 self._absent_since.clear()
+                self._planner = Planner()
                 await self._seal_for_the_leader()
             await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE, apart=APART)
 
-    async def _plan_once(self) -> None:
+    async def _plan_once(self) -> bool:
+        """Make one round; return whether there is more to do at once."""
         state, now = self._consensus.state, trio.current_time()
         dead_since = self._dead_since()
         await self._plan_group(state, dead_since, now)
         self._note_absent(state, now)
         ages = {node: now - since for node, since in (self._absent_since | dict(dead_since)).items()}
-        planned = plan(state, Picture(dead_for=ages), self._now_ms(), self._rng)
-        commands = (*self._plan_seals(state), *planned)
+        planned = self._planner.round(state, Picture(dead_for=ages), self._now_ms(), self._rng)
+        commands = (*self._plan_seals(state), *planned.commands)
         if not commands:
-            return
+            return planned.more
         try:
             done = await self._consensus.submit(Batch(commands=commands))
             if done.id == 0:
@@ -92,6 +98,7 @@ class Leading:
             log.warning("planned changes were not taken: %s", error)
             await trio.sleep(RETRY_AFTER)
         self.wakeup.set()
+        return False
 
     def _lately_removed(self, config: Config, hosts: Collection[NodeId], now: float) -> set[NodeId]:
         """Members whose host has just gone: they stay in the group until they have heard of it themselves."""

@@ -13,13 +13,15 @@ MAX_COMMANDS = 128
 class Draft:
     """What the planners of one round share, so that none gives away what another gave."""
 
-    def __init__(self, state: State, now: int, rng: Random) -> None:
+    def __init__(self, state: State, now: int, rng: Random, taken: Taken | None = None) -> None:
+        """`taken` must be that of `state`; what is reserved is in it until `close`."""
         self.state = state
         self.now = now
         self.rng = rng
         self.commands: list[SingleCommand] = []
-        self.taken = Taken(state.containers.values())
+        self.taken = taken or Taken(state.containers.values())
         self._next_id = state.next_ids.get("containers", 1)
+        self._reserved: list[tuple[Container | None, Container]] = []
 
     @property
     def is_full(self) -> bool:
@@ -35,9 +37,22 @@ class Draft:
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
     def reserve(self, like: Container, placement: Placement) -> None:
-        """Count a container that this plan makes or places as if it were there."""
+        """Count a container that this plan makes, or the row that it places, as if it were there."""
         self._next_id += 1
-        self.taken.add(_placed(like, placement, self._next_id))
+        old = self.state.containers.get(like.id)
+        new = _placed(like, placement, self._next_id if old is None else old.id)
+        if old is not None:
+            self.taken.discard(old)
+        self.taken.add(new)
+        self._reserved.append((old, new))
+
+    def close(self) -> None:
+        """Take back what was reserved: whether it comes about is not decided here."""
+        for old, new in reversed(self._reserved):
+            self.taken.discard(new)
+            if old is not None:
+                self.taken.add(old)
+        self._reserved.clear()
 
 
 def _placed(like: Container, placement: Placement, container_id: int) -> Container:

@@ -27,28 +27,41 @@ def plan_services(draft: Draft) -> None:
     for service in draft.state.services.values():
         if draft.is_full:
             return
-        if service.removed is not None:
-            continue
-        rows = sorted(draft.taken.by_service.get(service.id, {}).values(), key=lambda row: row.create_index)
-        if service.state in ACTIVE_STATES:
-            _run(draft, service, rows)
-        elif service.state == "removing":
-            _remove(draft, service, rows)
-        else:
-            _stop(draft, service, rows)
+        plan_service(draft, service)
+
+
+def plan_service(draft: Draft, service: Service) -> bool:
+    """Plan for one service; return whether it has settled, so that only a change of something makes it worth a look."""
+    if service.removed is not None:
+        return True
+    before = len(draft.commands)
+    rows = sorted(draft.taken.by_service.get(service.id, {}).values(), key=lambda row: row.create_index)
+    if service.state in ACTIVE_STATES:
+        _run(draft, service, rows)
+    elif service.state == "removing":
+        _remove(draft, service, rows)
+    else:
+        _stop(draft, service, rows)
+    is_quiet = len(draft.commands) == before and service.message is None
+    return is_quiet and service.state in ("active", "inactive")
 
 
 def plan_stacks(draft: Draft) -> None:
     """Finish the removal of stacks whose services are all removed."""
+    if all(stack.state != "removing" for stack in draft.state.stacks.values()):
+        return
     busy = {service.stack_id for service in draft.state.services.values() if service.removed is None}
     for stack in draft.state.stacks.values():
         if stack.state == "removing" and stack.id not in busy:
             draft.emit(FinishStackRemoval(id=stack.id))
 
 
-def plan_standalone(draft: Draft) -> None:
-    """Give containers that people asked for their host, or the reason why there is none."""
-    for row in draft.state.containers.values():
+def plan_standalone(draft: Draft, rows: Iterable[Container] | None = None) -> None:
+    """Give containers that people asked for their host, or the reason why there is none.
+
+    `rows` may leave out those that have no need of it.
+    """
+    for row in draft.state.containers.values() if rows is None else rows:
         if draft.is_full:
             return
         if row.service_id is not None or row.host_id is not None or row.removed is not None:
