@@ -215,6 +215,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         rng=random.SystemRandom(),
         join_info=parts.base.admission.join_info,
         alarms=lambda: parts.base.consensus.alarms,
+        read_barrier=parts.base.consensus.read_barrier,
         refusals=parts.base.refusals.counts,
     )
     run_dir = parts.options.folders.run

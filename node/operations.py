@@ -13,7 +13,7 @@ from node.api.errors import ApiError
 from node.assembly import Parts
 from node.commands import RemoveHost
 from node.model import host_of_node
-from node.ports import EngineError, Unavailable
+from node.ports import EngineError, RefusedError, Unavailable
 from protocol.ids import NodeId
 
 HANDOVER_TIMEOUT = 30.0
@@ -41,6 +41,17 @@ class NodeOperations:
         return [
             {"check": each.check, "level": each.level, "detail": each.detail, "try": each.try_} for each in findings
         ]
+
+    async def transfer(self, host_id: int | None) -> None:
+        """Have that host lead, or whichever voter is furthest."""
+        consensus = self._parts.base.consensus
+        host = None if host_id is None else consensus.state.hosts.get(host_id)
+        if host_id is not None and (host is None or host.state == "removed"):
+            raise ApiError("Not Found", "there is no such host")
+        try:
+            await consensus.transfer_leadership(None if host is None else host.node)
+        except RefusedError as refused:
+            raise ApiError(refused.code, str(refused)) from None
 
     async def leave(self, *, force: bool) -> None:
         """Take this host out of the cluster and remove all trace of it here; the daemon ends afterwards."""

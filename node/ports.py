@@ -147,6 +147,17 @@ class Engine(Protocol):
         """Call `wake` at each event of our containers and when the engine comes or goes; runs until cancelled."""
 
 
+class FollowerView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a leader knows of one other member of its group."""
+
+    match: Index
+    """The last entry that it is known to have."""
+    state: str
+    """probe, replicate or snapshot."""
+    heard_ago: float
+    is_caught_up: bool
+
+
 class ConsensusView(msgspec.Struct, frozen=True, kw_only=True):
     """What this node knows of its Raft group now."""
 
@@ -161,6 +172,11 @@ class ConsensusView(msgspec.Struct, frozen=True, kw_only=True):
     last_index: Index
     stale_since: int | None
     """Milliseconds since the epoch since which no leader has been heard; None while there is one."""
+    followers: dict[NodeId, FollowerView] = {}
+    """Of the other members, on the leader only."""
+    snapshot_index: Index = Index(0)
+    snapshot_at: int | None = None
+    """When this run of the node has made or taken its latest snapshot, if it has."""
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 It authenticates before it looks anything up, and turns whatever goes wrong into the API's error shape.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -25,6 +25,8 @@ from node.api.times import format_time
 from node.auth.access import Caller
 from node.ports import RefusedError, Replica, Unavailable
 
+READ_TIMEOUT = 5.0
+"""How long a linearizable read waits for a majority."""
 Answer = tuple[int, Json]
 
 
@@ -40,6 +42,7 @@ class Api:
         join_info: Callable[[], bytes],
         operations: Operations | None = None,
         alarms: Callable[[], Sequence[str]] = tuple,
+        read_barrier: Callable[[float], Awaitable[None]] | None = None,
         refusals: Mapping[str, int] | None = None,
     ) -> None:
         self._replica = replica
@@ -48,6 +51,7 @@ class Api:
         self._join_info = join_info
         self._operations = operations
         self._alarms = alarms
+        self._read_barrier = read_barrier
         self._refusals = {} if refusals is None else refusals
         self._index = Index(replica.state)
 
@@ -79,6 +83,9 @@ class Api:
         caller = caller_of(request, state)
         if caller.kind == "anonymous":
             raise unauthorized(request)
+        if await self._waits_for_latest(request):
+            state = self._replica.state
+            caller = caller_of(request, state)
         asked = request.header("x-api-project-id") or dict(params).get("projectId") or None
         scope = scope_of(route.scope, None if _is_project(route) else asked, caller, state)
         call = self._call(caller, scope, urls_of(request, scope))
@@ -86,6 +93,17 @@ class Api:
         headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)
         return status, msgspec.json.encode(body)
+
+    async def _waits_for_latest(self, request: Request) -> bool:
+        """Wait, if the client wants that, until this node knows all that anybody was told before it asked."""
+        wish = request.header("x-corral-read")
+        if wish in (None, "local"):
+            return False
+        if wish != "linearizable":
+            raise ApiError("InvalidOption", "X-Corral-Read is `local` or `linearizable`", field="X-Corral-Read")
+        if self._read_barrier is not None:
+            await self._read_barrier(READ_TIMEOUT)
+        return True
 
     def _call(self, caller: Caller, scope: Scope, urls: Urls) -> Call:
         state = self._replica.state

@@ -22,6 +22,9 @@ class Operations(Protocol):
     async def doctor(self) -> Sequence[Mapping[str, Any]]:
         """Check this node and its paths to the others; return findings as JSON objects."""
 
+    async def transfer(self, host_id: int | None) -> None:
+        """Have that host, or some other one, lead; returns once one does.  Raises ApiError or Unavailable."""
+
     async def leave(self, *, force: bool) -> None:
         """Have this node leave the cluster; returns once that is under way.  Raises ApiError when it may not."""
 

@@ -24,6 +24,7 @@ ENTRIES = {
     "join": _entry("join", "Make this host a member of a cluster, and start its node."),
     "leave": _entry("leave", "Take this host out of its cluster."),
     "status": _entry("status", "Show this node, its cluster and the cluster's members."),
+    "cluster": _entry("clusters", "Show the group that decides, have another host lead, choose who votes."),
     "doctor": _entry("doctor", "Check this node and its paths to the others."),
     "token": _entry("tokens", "Make, list and rotate the tokens that hosts join with."),
     "env": _entry("envs", "List, make, choose and remove environments."),

@@ -19,7 +19,7 @@ from node.drive.beside import beside
 from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError
 from node.drive.consensus_ports import Transport as Transport
 from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
-from node.drive.group import Group
+from node.drive.group import Group, view_of
 from node.drive.link import Caller, Reply
 from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
@@ -105,26 +105,30 @@ class Consensus:
             rng=rng,
             retry_interval=self._timing.heartbeat_interval,
         )
-        self.group = Group(
-            me,
-            transport,
-            raft=lambda: self._raft,
-            applied=lambda: self._applied,
-            state=lambda: self._state,
-            call=self._call,
-            make_snapshot=self._make_snapshot,
-            offload=offload,
-            retry_interval=self._timing.heartbeat_interval,
-        )
+        self.group = self._make_group()
         self._listeners: list[Applied] = []
         self._group_listeners: list[Callable[[], None]] = []
         self._applied = self._commit_on_disk = self._snapshot_index = self._heard_commit = Index(0)
         self._stale_since: int | None = None
+        self._snapshot_at: int | None = None
         self._is_current = self._snapshotting = False
         self._disk = DiskTrouble()
         self.on_unreadable: Callable[[NodeId, str], None] = lambda node, why: None
         self.skipped_entries = 0
         """Committed entries that this release could not read: an alarm when not zero."""
+
+    def _make_group(self) -> Group:
+        return Group(
+            self._me,
+            self._transport,
+            raft=lambda: self._raft,
+            applied=lambda: self._applied,
+            state=lambda: self._state,
+            call=self._call,
+            make_snapshot=self._make_snapshot,
+            offload=self._offload,
+            retry_interval=self._timing.heartbeat_interval,
+        )
 
     @property
     def has_state(self) -> bool:
@@ -164,19 +168,8 @@ class Consensus:
 
     @property
     def consensus(self) -> ConsensusView:
-        raft = self.raft
-        return ConsensusView(
-            node=self._me,
-            role=raft.role.value,
-            term=raft.term,
-            leader=raft.leader,
-            voters=raft.config.voters,
-            learners=raft.config.learners,
-            commit_index=raft.commit_index,
-            applied_index=self._applied,
-            last_index=raft.last_index,
-            stale_since=self._stale_since,
-        )
+        now, since, made_at = trio.current_time(), self._stale_since, self._snapshot_at
+        return view_of(self.raft, self._applied, now, stale_since=since, snapshot_at=made_at)
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -493,7 +486,7 @@ class Consensus:
             if self.raft.snapshot_index >= index:
                 return  # A leader's snapshot overtook ours; writing ours over it would leave a gap before the log.
             await self._storage.save_snapshot(Snapshot(meta, encoded))
-            self._snapshot_index = index
+            self._snapshot_index, self._snapshot_at = index, self._now_ms()
             self._call(lambda raft, now: raft.handle_snapshot_made(meta, now))
             log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
         finally:

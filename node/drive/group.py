@@ -11,12 +11,40 @@ from node.drive.consensus_ports import Offload, Transport
 from node.drive.digests import Digests
 from node.drive.handover import Handover
 from node.model import State
+from node.ports import ConsensusView, FollowerView
 from protocol.ids import Index, NodeId
 from protocol.messages import Kind
 from protocol.raft.core import Raft
 from protocol.raft.vocabulary import LeaderChanged, LogLost, Output
 
 log = logging.getLogger("corral.group")
+
+
+def view_of(
+    raft: Raft, applied: Index, now: float, *, stale_since: int | None, snapshot_at: int | None
+) -> ConsensusView:
+    """Return what a node knows of its group, for people."""
+    followers = {
+        node: FollowerView(
+            match=peer.match, state=peer.state.value, heard_ago=now - peer.heard_at, is_caught_up=peer.is_caught_up
+        )
+        for node, peer in raft.peers(now).items()
+    }
+    return ConsensusView(
+        node=raft.me,
+        role=raft.role.value,
+        term=raft.term,
+        leader=raft.leader,
+        voters=raft.config.voters,
+        learners=raft.config.learners,
+        commit_index=raft.commit_index,
+        applied_index=applied,
+        last_index=raft.last_index,
+        stale_since=stale_since,
+        followers=followers,
+        snapshot_index=raft.snapshot_index,
+        snapshot_at=snapshot_at,
+    )
 
 
 class Group:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from node.api.definition import Definition, define
-from node.api.definitions.cluster import CLUSTER, CLUSTER_MEMBER, DOCTOR_REPORT, LEAVE_INPUT
+from node.api.definitions.cluster import CLUSTER, CLUSTER_MEMBER, DOCTOR_REPORT, LEAVE_INPUT, TRANSFER_LEADER_INPUT
 from node.api.definitions.containers import CONTAINER, INSTANCE, INSTANCE_STOP
 from node.api.definitions.endpoints import PUBLIC_ENDPOINT
 from node.api.definitions.hosts import HOST
@@ -33,6 +33,7 @@ SCHEMA = Definition(
 DEFINITIONS: tuple[Definition, ...] = (
     SCHEMA, LOG_CONFIG, RESTART_POLICY, PUBLIC_ENDPOINT, API_KEY, CONTAINER, INSTANCE_STOP, PROJECT, LAUNCH_CONFIG,
     STACK, HOST, INSTANCE, SERVICE, SERVICE_EXPOSE_MAP, REGISTRATION_TOKEN, CLUSTER, CLUSTER_MEMBER, LEAVE_INPUT,
+    TRANSFER_LEADER_INPUT,
     DOCTOR_REPORT,
 )  # fmt: skip
 

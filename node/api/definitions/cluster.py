@@ -16,11 +16,23 @@ def _find(call: Call, text: str) -> Cluster | None:
     return call.state.cluster if text == CLUSTER_ID else None
 
 
+def _progress_values(call: Call, node: NodeId) -> Values:
+    """How far a member is, on the leader; of itself every node knows."""
+    view = call.consensus
+    if node == view.node:
+        return {"lag": view.last_index - view.applied_index, "replication": None, "heardAgo": 0}
+    if (follower := view.followers.get(node)) is None:
+        return {"lag": None, "replication": None, "heardAgo": None}
+    heard_ago = round(follower.heard_ago * 1000)
+    return {"lag": view.last_index - follower.match, "replication": follower.state, "heardAgo": heard_ago}
+
+
 def _member_values(call: Call, node: NodeId, host: Host | None) -> Values:
     heard = call.members.get(node)
     view = call.consensus
     return {
         "type": "clusterMember",
+        **_progress_values(call, node),
         "address": heard.address if heard is not None else host.address if host is not None else None,
         "hostId": None if host is None else format_id("host", host.id),
         "hostName": host.name if host is not None else heard.name if heard is not None else None,
@@ -59,6 +71,8 @@ def _values(call: Call, row: Cluster) -> Values:
         "overlay": {"mode": row.overlay_mode, "network": row.overlay_network},
         "refused": dict(call.refusals),
         "role": view.role,
+        "snapshotIndex": view.snapshot_index,
+        "snapshotted": view.snapshot_at,
         "staleSince": view.stale_since,
         "state": "active",
         "term": view.term,
@@ -73,6 +87,11 @@ def _values(call: Call, row: Cluster) -> Values:
 async def _doctor(operations: Operations, data: Input) -> Values:
     findings = [dict(finding) for finding in await operations.doctor()]
     return {"type": "doctorReport", "links": {}, "actions": {}, "findings": findings}
+
+
+async def _transfer(operations: Operations, data: Input) -> Values:
+    await operations.transfer(data.get("hostId"))
+    return {}
 
 
 async def _leave(operations: Operations, data: Input) -> Values:
@@ -98,6 +117,8 @@ _CLUSTER_FIELDS: dict[str, Any] = {
     "refused": define("map[int]", description="how often the node that answers refused what others sent, by kind"),
     "role": define("string", description="leader, candidate, follower or learner"),
     "staleSince": define("date", "N", description="since when this node has known of no leader"),
+    "snapshotIndex": define("int", description="the log entry up to which this node's latest snapshot goes"),
+    "snapshotted": define("date", "N", description="when it was made, if since the node's start"),
     "state": define("enum", options=("active",)),
     "term": define("int"),
     "transitioning": define("enum", options=("yes", "no", "error"), is_filter=False),
@@ -113,6 +134,7 @@ CLUSTER = Definition(
     fields=_CLUSTER_FIELDS,
     actions=(
         Action("doctor", _ACTIVE, output="doctorReport", operate=_doctor),
+        Action("transferleader", _ACTIVE, input="transferLeaderInput", output="cluster", operate=_transfer),
         Action("leave", _ACTIVE, input="leaveInput", output="cluster", operate=_leave, local_only=True),
     ),
     acl={"admin": "r", "project": "r"},
@@ -127,8 +149,11 @@ CLUSTER_MEMBER = Definition(
     fields={
         "address": define("string", "N"),
         "hostId": define("reference[host]", "N"),
+        "heardAgo": define("int", "N", description="milliseconds since the leader heard it; only the leader knows"),
         "hostName": define("string", "N"),
+        "lag": define("int", "N", description="entries of the log that it is not known to have; only the leader knows"),
         "nodeId": define("string"),
+        "replication": define("enum", "N", options=("probe", "replicate", "snapshot")),
         "role": define("enum", "N", options=("voter", "learner")),
         "status": define("enum", "N", options=("alive", "suspect", "dead", "left")),
         "version": define("string", "N"),
@@ -139,6 +164,12 @@ LEAVE_INPUT = Definition(
     id="leaveInput",
     plural="leaveInputs",
     fields={"force": define("boolean", "c", default=False)},
+    acl={"admin": "c"},
+)
+TRANSFER_LEADER_INPUT = Definition(
+    id="transferLeaderInput",
+    plural="transferLeaderInputs",
+    fields={"hostId": define("reference[host]", "Nc", description="who is to lead; without it, any other voter")},
     acl={"admin": "c"},
 )
 DOCTOR_REPORT = Definition(

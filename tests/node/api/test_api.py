@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import trio
 
 from node.api.errors import ApiError
 from node.model import Host
-from node.ports import MemberView
+from node.ports import MemberView, Unavailable
 from protocol.ids import NodeId
 from tests.fakes.replica import ME, START, FakeReplica
 from tests.node.api.client import BASE, Client, make_service, make_stack
@@ -252,6 +253,10 @@ class FakeOperations:
 
     def __init__(self) -> None:
         self.left: list[bool] = []
+        self.transferred: list[int | None] = []
+
+    async def transfer(self, host_id: int | None) -> None:
+        self.transferred.append(host_id)
 
     async def doctor(self) -> Sequence[Mapping[str, Any]]:
         return [{"check": "clock", "ok": True}]
@@ -277,9 +282,12 @@ async def test_cluster_tells_what_this_node_knows() -> None:
         {
             "type": "clusterMember",
             "address": "10.0.0.1",
+            "heardAgo": 0,
             "hostId": "1h1",
             "hostName": "h1",
+            "lag": 0,
             "nodeId": ME,
+            "replication": None,
             "role": "voter",
             "status": "alive",
             "version": "0.1",
@@ -337,3 +345,47 @@ async def test_node_id_is_no_secret_and_matches_the_host() -> None:
     admit(replica, 3)
     [host] = (await Client(replica).get("/v1/hosts")).data
     assert NodeId(host["nodeId"]) == hosts_of(replica)[0].node
+
+
+async def test_read_waits_for_the_latest_state_when_the_client_says_so() -> None:
+    replica = FakeReplica(open_access=True)
+    client = Client(replica)
+    waited: list[float] = []
+
+    async def wait(timeout: float) -> None:
+        await trio.lowlevel.checkpoint()
+        waited.append(timeout)
+
+    client.api._read_barrier = wait
+    wishes: tuple[dict[str, str], ...] = ({}, {"X-Corral-Read": "local"})
+    for wish in wishes:
+        assert (await client.ask("GET", "/v1/clusters", headers=wish)).status == 200
+    assert waited == []
+    assert (await client.ask("GET", "/v1/clusters", headers={"X-Corral-Read": "linearizable"})).status == 200
+    assert waited == [5.0]
+    refused = await client.ask("GET", "/v1/clusters", headers={"X-Corral-Read": "newest"})
+    assert (refused.status, refused.body["code"]) == (422, "InvalidOption")
+
+
+async def test_read_of_the_latest_state_is_unavailable_without_a_majority() -> None:
+    client = Client(FakeReplica(open_access=True))
+
+    async def wait(timeout: float) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Unavailable("no majority")
+
+    client.api._read_barrier = wait
+    answer = await client.ask("GET", "/v1/clusters", headers={"X-Corral-Read": "linearizable"})
+    assert (answer.status, answer.body["code"]) == (503, "ServiceUnavailable")
+
+
+async def test_leadership_goes_to_the_host_that_is_named_or_to_any() -> None:
+    replica = FakeReplica(open_access=True)
+    admit(replica, 1)
+    operations = FakeOperations()
+    client = Client(replica, operations=operations)
+    url = "/v1/clusters/cluster/?action=transferleader"
+    assert (await client.ask("POST", url, {"hostId": "1h1"})).status == 202
+    assert (await client.ask("POST", url, {})).status == 202
+    assert operations.transferred == [1, None]
+    assert (await client.ask("POST", url, {"hostId": "1h77"})).status == 422

@@ -16,7 +16,10 @@ from tests.node.api.client import BASE, Client
 CONTRACT = Path(os.environ.get("CORRAL_RANCHER_CONTRACT", Path(__file__).parents[3] / "../shared/rancher-v1"))
 
 DIFFERENCES = (
-    ("type (cluster|clusterMember|doctorReport|leaveInput)", "Corral's own: what its nodes think of each other"),
+    (
+        "type (cluster|clusterMember|doctorReport|leaveInput|transferLeaderInput)",
+        "Corral's own: what its nodes think of each other",
+    ),
     (r"\w+ field missing (data|removeTime)", "internals of Rancher's database"),
     (r"container field missing (agentId|allocationState|token)", "Corral has no agents apart from its nodes"),
     (r"host field missing (agentId|apiProxy)", "Corral has no agents apart from its nodes"),

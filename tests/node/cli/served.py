@@ -77,10 +77,15 @@ class Chores:
             {"check": "leader", "level": "ok", "detail": "term 1", "try": ""},
         ]
         self.left: list[bool] = []
+        self.transferred: list[int | None] = []
 
     async def doctor(self) -> list[dict[str, Any]]:
         """Return the findings that a test set."""
         return self.findings
+
+    async def transfer(self, host_id: int | None) -> None:
+        """Note whom leadership was to go to."""
+        self.transferred.append(host_id)
 
     async def leave(self, *, force: bool) -> None:
         """Note that the node was told to leave."""

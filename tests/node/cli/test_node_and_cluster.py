@@ -210,3 +210,26 @@ def test_api_that_cannot_be_reached_is_told_apart(away: Typed, words: tuple[str,
     assert (result.code, result.out) == (1, "")
     assert what in result.err
     assert "try:" in result.err
+
+
+def test_cluster_status_shows_who_leads_who_votes_and_how_far_each_is(typed: Typed) -> None:
+    lines = typed("cluster", "status").out.splitlines()
+    shown = dict(line.split(None, 1) for line in lines if line and not line.startswith("This"))
+    assert (shown["Leader"], shown["Term"], shown["Voters"]) == ("h1", "1", "h1")
+    assert shown["Learners"] == "-"
+    assert lines[-4].split() == ["MEMBER", "VOTE", "STATUS", "LAG", "HEARD", "SENDING"]
+    assert json.loads(typed("cluster", "status", "--json").out)["term"] == 1
+
+
+def test_leadership_is_handed_to_the_host_that_is_named_or_to_any(typed: Typed, served: Served) -> None:
+    assert typed("cluster", "transfer-leader", "h2").out == "h1 leads\n"
+    assert typed("cluster", "transfer-leader").code == 0
+    assert served.chores.transferred == [2, None]
+    assert typed("cluster", "transfer-leader", "nobody").code == 1
+
+
+def test_promote_and_demote_set_the_label_that_the_leader_goes_by(typed: Typed) -> None:
+    typed("host", "label", "h2", "zone=a")
+    assert "corral.vote=yes" in typed("cluster", "promote", "h2").out
+    assert typed("host", "label", "h2", "x=y").out == "h2  corral.vote=yes,x=y,zone=a\n"
+    assert "corral.vote=no" in typed("cluster", "demote", "h2").out
