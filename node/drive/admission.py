@@ -64,6 +64,14 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _renewals = msgspec.msgpack.Decoder(Renewal)
 
 
+def decode_renewal(payload: bytes) -> bytes:
+    """Return the request for a certificate in a renewal, or raise DecodeError."""
+    try:
+        return _renewals.decode(payload).csr
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"expected a renewal request: {error}") from None
+
+
 def encode_renewal(csr: bytes) -> bytes:
     """Return the payload of a Kind.RENEW request."""
     return msgspec.msgpack.encode(Renewal(csr))
@@ -160,11 +168,7 @@ class Admission:
         """Sign a new certificate for a member that showed its present one."""
         if caller.node is None or host_of_node(self.consensus.state, caller.node) is None:
             raise AuthenticityError("only members may renew their certificates")
-        try:
-            csr = _renewals.decode(payload).csr
-        except msgspec.MsgspecError as error:
-            raise DecodeError(f"expected a renewal request: {error}") from None
-        return self.renew(csr, caller.node)
+        return self.renew(decode_renewal(payload), caller.node)
 
     def renew(self, csr: bytes, node: NodeId) -> bytes:
         """Return a new certificate, DER, for a member whose identity is known."""
