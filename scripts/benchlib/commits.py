@@ -100,7 +100,9 @@ class CommitTalk:
 
     def ask(self) -> tuple[int, bytes] | None:
         self._number += 1
-        command = UpdateStack(id=self._stacks[self._number % STACKS], description=f"{self._number:08d}{self._text}")
+        command = UpdateStack(
+            id=self._stacks[self._number % len(self._stacks)], description=f"{self._number:08d}{self._text}"
+        )
         submit = Submit(f"{self._rng.getrandbits(128):032x}", encode_command(command))
         return self._number, encode_frame(Frame(Kind.EXECUTE, self._number, encode(submit)))
 

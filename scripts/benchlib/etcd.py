@@ -150,7 +150,7 @@ class PutTalk:
                 _plain(b"\x00" + _plain(b"", b"te"), b"trailers"),
             )
         )
-        self._value = os.urandom(size - 14)
+        self._value = os.urandom(size - 13)
 
     def opening(self) -> bytes:
         room = (LARGEST_WINDOW - FIRST_WINDOW).to_bytes(4, "big")
