@@ -136,7 +136,9 @@ class Leading:
             return
         wanted = hosts.keys() | self._lately_removed(raft.config, hosts.keys(), now)
         holders = state.sealed_ca_keys.keys()
-        config = plan_members(raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders)
+        config = plan_members(
+            raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders, dead=dead_since.keys()
+        )
         if config is None:
             view = HostView(
                 me=self._me,

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from protocol.ids import NodeId
 from protocol.raft.messages import Config, make_config
+from protocol.raft.quorum import has_quorum
 
 
 def plan_members(
@@ -16,11 +17,13 @@ def plan_members(
     *,
     caught_up: Collection[NodeId] = (),
     key_holders: Collection[NodeId] = (),
+    dead: Collection[NodeId] = (),
 ) -> Config | None:
     """Return the next configuration that brings the group nearer to `hosts`, or None when it is there.
 
     `me` leads.  A leader that is no host any more goes last: once another voter holds the CA key it takes itself out,
-    and with that it steps down (4.2.2).
+    and with that it steps down (4.2.2).  A voter keeps its vote while those who would be left have no majority that
+    is not `dead`: without it nothing could be committed any more, not even the change itself.
     """
     missing = sorted(set(hosts) - set(config.members))
     if missing:
@@ -30,9 +33,11 @@ def plan_members(
     if len(learners) < len(config.learners):
         return make_config(config.voters, learners)
     voters_gone = [node for node in config.voters if node in gone]
-    if voters_gone:
-        return _without(config, voters_gone[0])
-    if me in hosts:
+    for voter in sorted(voters_gone, key=lambda node: node not in dead):
+        left = _without(config, voter)
+        if has_quorum(left, set(left.voters) - set(dead)):
+            return left
+    if voters_gone or me in hosts:
         return None
     if len(config.voters) > 1:
         return _without(config, me) if set(config.voters) & set(key_holders) - {me} else None

@@ -23,6 +23,16 @@ def test_removed_voters_go_one_by_one() -> None:
     assert plan_members(make_config([A, B, C]), {A}, A) == make_config([A, C])
 
 
+def test_removed_voter_keeps_its_vote_while_those_left_are_dead() -> None:
+    config = make_config([A, B, C], [D])
+    assert plan_members(config, {A, B, D}, A, dead=[B]) is None
+    assert plan_members(config, {A, B, D}, A, dead=[]) == make_config([A, B], [D])
+
+
+def test_removed_voter_that_is_dead_goes_before_one_that_lives() -> None:
+    assert plan_members(make_config([A, B, C]), {A}, A, dead=[C]) == make_config([A, B])
+
+
 def test_leader_that_is_no_host_any_more_goes_once_another_votes() -> None:
     config = make_config([A, B, C])
     assert plan_members(config, {B, C}, A, key_holders=[A, C]) == make_config([B, C])
