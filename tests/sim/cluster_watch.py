@@ -50,6 +50,7 @@ class Seat:
     replies: dict[NodeId, float] = field(default_factory=dict)
     """When each other node's answers arrived here last."""
     led_since: float | None = None
+    led_with: tuple[NodeId, ...] = ()
 
 
 @dataclass(eq=False)
@@ -213,17 +214,19 @@ class RaftWatch:
         if raft.role is not Role.LEADER or not is_even:
             seat.led_since = None
             return
-        seat.led_since = now if seat.led_since is None else seat.led_since
+        voters = raft.config.voters
+        seat.led_since = now if seat.led_since is None or voters != seat.led_with else seat.led_since
+        seat.led_with = voters
         since = now - DEAF * seat.timing.election_timeout
         if seat.led_since > since:
             return
-        voters = raft.config.voters
         heard = sum(voter == node or seat.replies.get(voter, 0.0) > since for voter in voters)
         self.require(heard >= majority(len(voters)), f"6.2: {seat.name} leads without a majority since {since:.1f}")
 
     def describe(self, after: int) -> str:
-        """What was committed after an index, for whoever reads a failure."""
-        return ", ".join(_describe(entry) for entry in self.committed[after : after + 3])
+        """What was committed after an index; rows that are purged when their time has come do not count."""
+        news = [_describe(entry) for entry in self.committed[after:]]
+        return ", ".join([each for each in news if "PurgeRows" not in each][:3])
 
     def is_retry(self, entry: Entry) -> bool:
         """Whether an entry repeats a proposal that was committed before."""

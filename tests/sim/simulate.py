@@ -39,7 +39,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hosts", type=_range, metavar="A..B", default=range(3, 10), help="before faults begin")
     parser.add_argument("--profile", choices=PROFILES, default="rough", help="how much goes wrong")
     parser.add_argument("--minutes", type=float, default=1.0, help="of virtual time in which things go wrong")
-    parser.add_argument("--scene", choices=(*SCENES, "both"), default="cluster", help="both: group and cluster")
+    parser.add_argument("--scene", choices=(*SCENES, "all"), help="cluster; planted bugs: all")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run this one here")
     parser.add_argument("--without", default="", help="kinds or numbers of faults to leave out, with commas between")
     parser.add_argument("--trace", action="store_true", help="with --replay: say what happens")
@@ -57,7 +57,8 @@ def _range(text: str) -> range:
 
 
 def _scenes(options: argparse.Namespace) -> tuple[str, ...]:
-    return ("group", "cluster") if options.scene == "both" else (options.scene,)
+    scene = options.scene or ("all" if options.planted else "cluster")
+    return SCENES if scene == "all" else (scene,)
 
 
 def _scenarios(options: argparse.Namespace, seeds: Iterable[int]) -> Iterator[Scenario]:
