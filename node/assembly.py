@@ -63,6 +63,8 @@ class Options:
     engine: str = "docker"
     bind: str = "0.0.0.0"
     dns_listen: tuple[str, ...] = (f"{DNS_ADDRESS}:53",)
+    voters: int | None = None
+    """How many hosts should vote while this one leads; as protocol.raft.voters has it if nothing was said."""
 
     @property
     def has_overlay(self) -> bool:
@@ -135,6 +137,7 @@ def assemble(identity: Identity, folder: DataFolder, options: Options) -> Parts:
             plan_seals=base.admission.plan_seals,
             now_ms=now_ms,
             rng=random.SystemRandom(),
+            wanted_voters=options.voters,
         ),
         overlaying=overlaying,
         agent=_make_agent(identity, consensus, engine, overlaying),

@@ -26,6 +26,7 @@ from typing import Any
 import trio
 
 import dns
+from dns.control import remove_lock
 from node.api.api import Api
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
@@ -65,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(f"{folder.path} belongs to no cluster: use `node start` or `node join`")
         folder.restore_tls_file(identity)
         options = Options(
-            Folders(chosen.data_dir, chosen.run_dir), chosen.engine, chosen.bind, tuple(chosen.dns_listen or DNS_LISTEN)
+            Folders(chosen.data_dir, chosen.run_dir),
+            chosen.engine,
+            chosen.bind,
+            tuple(chosen.dns_listen or DNS_LISTEN),
+            chosen.voters,
         )
         watchdog = Watchdog()
         trio.run(run_node, identity, folder, options, welcome, watchdog, instruments=[watchdog])
@@ -97,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run-dir", type=Path, default=RUN_DIR)
     parser.add_argument("--engine", choices=("docker", "memory"), default="docker")
     parser.add_argument("--bind", default="0.0.0.0", help="address to listen on")
+    parser.add_argument("--voters", type=int, help="how many hosts should vote while this one leads")
     parser.add_argument("--dns-listen", action="append", help=f"address and port to serve names on: {DNS_ADDRESS}:53")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
@@ -147,6 +153,8 @@ async def run_node(identity: Identity, folder: DataFolder, options: Options, wel
             outer.cancel_scope.cancel()
         if operations.is_leaving:
             await trio.to_thread.run_sync(folder.wipe)
+            await trio.to_thread.run_sync(folder.discard_if_fresh)
+            remove_lock(parts.options.folders.dns_socket)
             log.info("this host has left the cluster; nothing of it remains here")
     finally:
         parts.base.store.close()

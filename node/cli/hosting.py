@@ -44,6 +44,7 @@ class Place:
     dns_listen: tuple[str, ...]
     log_format: str
     log_level: str
+    voters: int | None = None
 
     @property
     def has_overlay(self) -> bool:
@@ -82,6 +83,9 @@ def host_options() -> Callable[[F], F]:
         click.option("--run-dir", type=click.Path(path_type=Path), default=RUN_DIR, show_default=True),
         click.option("--engine", type=click.Choice(["docker", "memory"]), default="docker", show_default=True),
         click.option("--bind", metavar="ADDRESS", help="Listen on this address only."),
+        click.option(
+            "--voters", type=click.IntRange(1, 15), help="How many hosts should vote: 1, 3 from 3 hosts, 5 from 7."
+        ),
         click.option("--dns-listen", multiple=True, metavar="ADDRESS:PORT", help="Where names are served."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
         click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"),
@@ -104,6 +108,7 @@ def split_flags(flags: dict[str, Any]) -> tuple[Place, HostFlags]:
         dns_listen=flags["dns_listen"],
         log_format=flags["log_format"],
         log_level=flags["log_level"],
+        voters=flags["voters"],
     )
     names = ("name", "advertise", "api_port", "peer_port", "overlay_port", "labels")
     return place, HostFlags(**{name: flags[name] for name in names})
@@ -234,6 +239,7 @@ def daemon_argv(place: Place, welcome_fd: int | None) -> list[str]:
     words = [sys.executable, "-P", "-m", "node.daemon", "--data-dir", str(folders.data), "--run-dir", str(folders.run)]
     words += ["--engine", place.engine, "--log-format", place.log_format, "--log-level", place.log_level]
     words += ["--bind", place.bind] if place.bind else []
+    words += ["--voters", str(place.voters)] if place.voters else []
     for each in place.dns_listen:
         words += ["--dns-listen", each]
     return [*words, *(["--welcome-fd", str(welcome_fd)] if welcome_fd is not None else [])]
