@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -118,13 +118,21 @@ class LightNode:
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def ask(self, method: str, path: str, body: object = None, *, timeout: float = 15.0) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        timeout: float = 15.0,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
         """Send one request to this node's API; OSError where it breaks."""
         connection = http.client.HTTPConnection(self.address, self.api_port, timeout=timeout)
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        own = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
-            connection.request(method, path, content, headers)
+            connection.request(method, path, content, {**own, **headers})
             answer = connection.getresponse()
             raw = answer.read()
         except http.client.HTTPException as error:
