@@ -3,16 +3,17 @@
 from typing import Any
 from zlib import crc32
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
-from node.commands import CreateStack, RemoveHost, encode_command
+from node.commands import CreateStack, Proposal, RemoveHost, encode_command, encode_proposal
 from node.drive.link import Caller
 from node.drive.proposals import MAX_PROPOSED_BYTES
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
 from node.ports import RefusedError, Unavailable
-from node.state import encode_state
+from node.state import encode_state, state_digest
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
 from protocol.messages import Kind, Submit, SubmitReply, decode_submit_reply
@@ -157,6 +158,7 @@ async def test_committed_entry_that_cannot_be_read_is_skipped_and_counted(autoju
     disk.disk = Disk(SavedState(disk.disk.saved.hard, None, (*entries, junk)))
     async with leading_alone(disk) as consensus:
         assert consensus.skipped_entries == 1
+        assert "1 committed changes were skipped" in " ".join(consensus.alarms)
         await consensus.submit(stack("shop"))
 
 
@@ -283,6 +285,31 @@ async def test_snapshot_of_ours_does_not_replace_a_newer_one_of_the_leaders(auto
         await trio.sleep(0.1)
         assert follower.disk.disk.snapshot is not None
         assert follower.disk.disk.snapshot.meta.index == 100
+
+
+async def test_state_that_differs_is_replaced_by_the_leaders_and_what_followed_is_applied_again(
+    autojump_clock: MockClock,
+) -> None:
+    follower = Follower(two_voters())
+    last = follower.disk.disk.saved.entries[-1]
+    async with running(follower.consensus) as consensus:
+        await follower.hear(last, (), int(last.index))
+        right = consensus.state
+        proposal = encode_proposal(Proposal(id="e" * 32, at=right.last_at + 1, command=stack("shop")))
+        entry = Entry(Index(last.index + 1), Term(2), EntryKind.COMMAND, proposal)
+        await follower.hear(last, (entry,), int(entry.index))
+        after = consensus.state
+        consensus._state = msgspec.structs.replace(after, hosts={}, stacks={})
+        meta, state = SnapshotMeta(last.index, last.term, make_config([ME, OTHER])), encode_state(right)
+        chunk = SnapshotChunk(Term(2), meta, len(state), crc32(state), 0, state, crc32(state), True)
+        consensus.deliver(OTHER, encode_message(chunk))
+        await trio.sleep(0.1)
+        assert state_digest(consensus.state) == state_digest(after)
+        assert consensus.consensus.applied_index == entry.index
+        assert follower.disk.disk.snapshot is not None
+        assert follower.disk.disk.snapshot.meta.index == last.index
+    async with running(make_consensus(follower.disk)) as consensus:
+        assert state_digest(consensus.state) == state_digest(after)
 
 
 # Who may speak.
