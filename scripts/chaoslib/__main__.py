@@ -16,8 +16,9 @@ from types import FrameType
 from scripts.chaoslib.lab_world import LabWorld
 from scripts.chaoslib.light_world import LightWorld
 from scripts.chaoslib.run import Chaos, Plan, World
-from scripts.demolib.cluster import NotSoError
+from scripts.demolib.cluster import NotSoError as NotSoOnHostsError
 from scripts.lablib import Lab, LabError, ground
+from scripts.lightlib import NotSoError
 
 LAB = "chaos"
 
@@ -25,8 +26,9 @@ MAX_MINUTES = 60.0
 MAX_HOSTS = 9
 
 _EPILOG = """\
-On lab hosts (root): kill -9, pauses, orderly restarts, engine restarts, power losses, cut cables, partitions, one-way
-cuts, lost packets, full disks.  With --light, on daemons of this machine: kill -9, pauses, restarts, full disks.
+On lab hosts (root): kill -9, pauses, orderly restarts, leadership handed over, engine restarts, power losses, cut
+cables, partitions, one-way cuts, lost packets, full disks.  With --light, on daemons of this machine: kill -9, pauses,
+restarts, leadership handed over, full disks.
 The seed decides which faults come when and what clients ask; how they meet is up to the machine.
 What went wrong is kept in a folder: history.jsonl (one operation a line) and each host's log.
 """
@@ -53,7 +55,7 @@ def main() -> int:
                 _say(f"no such fault: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
                 return 2
             return 0 if Chaos(world, plan, _say).run() else 1
-    except (LabError, NotSoError) as error:
+    except (LabError, NotSoError, NotSoOnHostsError, OSError) as error:
         _say(str(error))
         return 1
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CLUSTER = "/v1/clusters/cluster"
+HAND_OVER_TIMEOUT = 5.0
 
 
 class NotSentError(OSError):
@@ -95,6 +96,12 @@ def serves(nodes: Nodes, host: str) -> bool:
     """Tell whether a node answers at once and follows a leader."""
     found = picture(nodes, host, 0.5)
     return found is not None and bool(found["leader"]) and not found["staleSince"]
+
+
+def hand_over(nodes: Nodes, host: str) -> None:
+    """Have another voter lead, if this host can be asked and leads."""
+    with suppress(OSError):
+        ask(nodes.connect(host, HAND_OVER_TIMEOUT), "POST", f"{CLUSTER}?action=transferleader", {})
 
 
 def leader_of(nodes: Nodes) -> str | None:

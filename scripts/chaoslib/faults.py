@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
+from scripts.chaoslib.asking import Nodes, hand_over
+
 SECOND = 0.15
 """Chance that a host is troubled while as many as a minority are, or have not recovered yet."""
 STORM = 0.07
@@ -30,6 +32,15 @@ class Fault:
 
     storms: bool = True
     """Whether it may befall all hosts at once."""
+
+
+def hand_over_fault(nodes: Nodes) -> Fault:
+    """Return what operators do to a leader."""
+
+    def begin(host: str, rng: Random) -> None:
+        hand_over(nodes, host)
+
+    return Fault("leadership handed over", 3, (0, 0.5), begin, lambda host: None, at_leader=True, storms=False)
 
 
 class Breakable(Protocol):

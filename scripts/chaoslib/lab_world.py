@@ -15,7 +15,7 @@ from random import Random
 
 from scripts.chaoslib.asking import SocketConnection, leader_of, serves
 from scripts.chaoslib.engines import Found, problems_of_engines
-from scripts.chaoslib.faults import Fault
+from scripts.chaoslib.faults import Fault, hand_over_fault
 from scripts.demolib.cluster import PATIENCE, Cluster, check_program, eventually
 from scripts.lablib import Lab, LabError, procs
 
@@ -92,6 +92,7 @@ class LabWorld:
         return (
             Fault("kill -9", 4, (0.1, 4), self._kill, self._start),
             Fault("kill -9 of the leader", 6, (0.1, 4), self._kill, self._start, at_leader=True, storms=False),
+            hand_over_fault(self),
             Fault("pause", 4, (0.5, 6), lambda host, rng: self._signal(host, signal.SIGSTOP), self._go_on),
             Fault("restart", 2, (0.0, 0.5), self._end, self._start),
             Fault("cut", 4, (1, 8), lambda host, rng: self.lab.cut(host), self._heal),

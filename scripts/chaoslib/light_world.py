@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from scripts.chaoslib.asking import leader_of, serves
-from scripts.chaoslib.faults import Fault
+from scripts.chaoslib.faults import Fault, hand_over_fault
 from scripts.lightlib import LightCluster, LightNode
 
 NETWORK = "127.0.7"
@@ -75,6 +75,7 @@ class LightWorld:
         return (
             Fault("kill -9", 5, (0.1, 3), self._kill, self._start),
             Fault("kill -9 of the leader", 8, (0.1, 3), self._kill, self._start, at_leader=True, storms=False),
+            hand_over_fault(self),
             Fault("pause", 4, (0.5, 4), lambda host, rng: self._stop_going(host), self._go_on),
             Fault("restart", 2, (0.0, 0.5), self._end, self._start),
             Fault("full disk", 2, (1, 3), self._fill, self._empty, storms=False),
