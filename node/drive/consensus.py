@@ -21,6 +21,7 @@ from node.drive.consensus_ports import Transport as Transport
 from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
 from node.drive.group import Group, view_of
 from node.drive.link import Caller, Reply
+from node.drive.notices import Notices
 from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
 from node.model import Change, Done, State, host_of_node
@@ -95,6 +96,7 @@ class Consensus:
         self._changed, self._wake = trio.Event(), trio.Event()
         self._messages: list[tuple[NodeId, bytes]] = []
         self._message_bytes = self._steps_without_timer = self._last_at = 0
+        self._notices = Notices()
         self._calls: list[Callable[[Raft, float], None]] = []
         self._proposals = Proposals(
             me,
@@ -326,7 +328,7 @@ class Consensus:
     async def _wait_for_input(self) -> None:
         await trio.lowlevel.checkpoint()
         if self._raft is not None and not (self._messages or self._proposals.offered or self._calls):
-            with trio.move_on_at(self._raft.wake_at):
+            with trio.move_on_at(min(self._raft.wake_at, self._notices.due)):
                 await self._wake.wait()
         self._wake = trio.Event()
 
@@ -379,7 +381,8 @@ class Consensus:
             nursery.start_soon(self._make_snapshot)
 
     def _send(self, envelopes: Sequence[Envelope]) -> None:
-        for envelope in envelopes:
+        now = trio.current_time()
+        for envelope in (*self._notices.sift(envelopes, now), *self._notices.take_due(now)):
             self._transport.send(envelope.to, encode_message(envelope.message))
 
     async def _write(self, output: Output, commit: Index) -> None:
