@@ -225,6 +225,14 @@ def lock_of(control: Path) -> Path:
     return control.with_name(control.name + ".lock")
 
 
+def remove_lock(control: Path) -> None:
+    """Take away the lock's file once no server is to start any more."""
+    if not _is_held(control):
+        with suppress(OSError):
+            lock_of(control).unlink(missing_ok=True)
+            control.parent.rmdir()
+
+
 async def _is_gone(control: Path) -> bool:
     """Wait a little for the lock to be free."""
     with trio.move_on_after(STOP_TIMEOUT):

@@ -76,14 +76,17 @@ def _take_lock(control: Path) -> int:
     """Return the descriptor that holds the lock; it ends with the process, however that ends."""
     control.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path = lock_of(control)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise AlreadyRunningError(f"another DNS server holds {path}: talk to it at {control}") from None
-    os.ftruncate(lock, 0)
-    return lock
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise AlreadyRunningError(f"another DNS server holds {path}: talk to it at {control}") from None
+        if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+            os.ftruncate(lock, 0)
+            return lock
+        os.close(lock)  # The daemon that leaves has just taken the file away: this one keeps nobody out.
 
 
 def _open_control(control: Path) -> socket.socket:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from struct import error as StructError
 from typing import Any
 
 from node.store.errors import CorruptStoreError, StoreFailedError
@@ -15,6 +16,10 @@ from protocol.errors import ProtocolError
 
 WAL_LIMIT_BYTES = 8 * 1024 * 1024
 """What a write-ahead log that a large transaction made longer is cut back to."""
+
+
+NONSENSE = (ValueError, TypeError, AttributeError, OverflowError, LookupError, StructError, ProtocolError)
+"""What reading raises where a record has values of another type or none."""
 
 
 class Database:
@@ -84,7 +89,7 @@ class Database:
         try:
             with self._named_errors():
                 yield
-        except (ValueError, TypeError, AttributeError, OverflowError, ProtocolError) as error:
+        except NONSENSE as error:
             # A damaged record header makes SQLite give values of another type.
             raise CorruptStoreError(self.path, "a record", str(error)) from error
 

@@ -7,6 +7,7 @@ Beside it lie PEM copies for the TLS library.  All of it is 0600 in a 0700 folde
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -81,13 +82,20 @@ class DataFolder:
         """Make the folder if need be and hold it for this process; FolderInUseError if another one does."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise FolderInUseError(f"another daemon is running on {self.path}; stop it first") from None
-        self._lock = descriptor
+        lock = self.path / "lock"
+        while self._lock is None:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # One that leaves takes its lock's file away: what was held then is nothing that others look at.
+                is_the_file = lock.exists() and lock.stat().st_ino == os.fstat(descriptor).st_ino
+            except OSError:
+                os.close(descriptor)
+                raise FolderInUseError(f"another daemon is running on {self.path}; stop it first") from None
+            if is_the_file:
+                self._lock = descriptor
+            else:
+                os.close(descriptor)
 
     def release(self) -> None:
         """Let another daemon have the folder."""
@@ -96,10 +104,11 @@ class DataFolder:
             self._lock = None
 
     def discard_if_fresh(self) -> None:
-        """Remove the folder again if nothing but our lock is in it."""
+        """Remove the folder again if nothing but our lock is in it; one that others mount or list stays, empty."""
         if {path.name for path in self.path.iterdir()} <= {"lock"}:
             (self.path / "lock").unlink(missing_ok=True)
-            self.path.rmdir()
+            with suppress(OSError):
+                self.path.rmdir()
 
     def load(self) -> Identity | None:
         """Return who this node is, None for a fresh folder; CorruptFileError when the file is damaged."""

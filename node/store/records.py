@@ -6,6 +6,7 @@ be stable, and in which order, is the business of node.store.log.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from zlib import crc32
 
 from node.store.database import Database
@@ -21,6 +22,7 @@ CHUNKS = 1 << 20
 MISMATCH = "its checksum does not match"
 
 _NONE = Index(0)
+_NUMBERS = tuple(Struct(f">{count}Q") for count in range(6))
 _TABLES = (
     "meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "position (one INTEGER PRIMARY KEY CHECK (one = 1), writes INTEGER NOT NULL, committed INTEGER NOT NULL,"
@@ -55,7 +57,7 @@ class Stored:
 
 def checksum(data: bytes, *numbers: int) -> int:
     """CRC-32 over a record's numbers and bytes: neither may change unnoticed, nor move to another index."""
-    return crc32(data, crc32(b"".join(number.to_bytes(8, "big") for number in numbers)))
+    return crc32(data, crc32(_NUMBERS[len(numbers)].pack(*numbers)))
 
 
 def create_tables(database: Database) -> None:
@@ -108,12 +110,14 @@ def put_entries(database: Database, entries: Sequence[Entry]) -> None:
 def load_entries(database: Database) -> tuple[Entry, ...]:
     """Return the whole log, of either format."""
     entries: list[Entry] = []
+    wanted, kinds = None, {int(kind): kind for kind in EntryKind}
     for index, term, kind, data, crc in database.execute("SELECT idx, term, kind, data, crc FROM log ORDER BY idx"):
         if checksum(data, index, term, kind) != crc:
             raise CorruptStoreError(database.path, f"log entry {index}", MISMATCH)
-        if entries and entries[-1].index + 1 != index:
-            raise CorruptStoreError(database.path, f"log entry {entries[-1].index + 1}", "it is missing")
-        entries.append(Entry(Index(index), Term(term), EntryKind(kind), data))
+        if index != (wanted or index):
+            raise CorruptStoreError(database.path, f"log entry {wanted}", "it is missing")
+        entries.append(Entry(index, term, kinds[kind], data))
+        wanted = index + 1
     return tuple(entries)
 
 

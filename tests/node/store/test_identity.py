@@ -105,3 +105,24 @@ def test_fresh_folder_can_be_taken_back_and_a_used_one_stays(tmp_path: Path) -> 
         folder.release()
     assert not fresh.path.exists()
     assert used.load() == identity()
+
+
+def test_lock_of_a_file_that_was_taken_away_meanwhile_keeps_nobody_out(tmp_path: Path) -> None:
+    leaving, second, third = DataFolder(tmp_path), DataFolder(tmp_path), DataFolder(tmp_path)
+    leaving.acquire()
+    (tmp_path / "lock").unlink()
+    second.acquire()
+    with pytest.raises(FolderInUseError, match="another daemon"):
+        third.acquire()
+    leaving.release()
+    second.release()
+
+
+def test_folder_of_a_host_that_left_is_gone_lock_and_all(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "corral")
+    folder.acquire()
+    folder.save(identity())
+    folder.wipe()
+    folder.discard_if_fresh()
+    folder.release()
+    assert list(tmp_path.iterdir()) == []
