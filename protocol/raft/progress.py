@@ -17,8 +17,9 @@ class Progress:
         self.match = Index(0)
         self.next = next_index
         self.state = ProgressState.PROBE
-        self.since_seq = 0
-        """Refusals of requests before this one are about an older guess of `next` and say nothing."""
+        self.since_seq = 1
+        """Refusals of requests before this one are about an older guess of `next`, or of an earlier term: they say
+        nothing."""
         self.is_probing = False
         self.inflight: deque[tuple[Index, int]] = deque()
         """Of each request with entries on its way: its last entry and its payload in bytes."""
@@ -36,7 +37,7 @@ class Progress:
         """A chunk has left and is not answered."""
         self.has_lost_log = False
         """It has refused what it had acknowledged: until it is a learner, its word counts for nothing."""
-        self._match_since = 0
+        self._match_since = 1
         self._round_target = Index(next_index - 1)
         self._round_at = now
         self._is_round_short = False

@@ -5,11 +5,14 @@ from collections import Counter
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
+    NOBODY,
     Entry,
     EntryKind,
     RaftMessage,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
+    decode_config,
 )
 from protocol.raft.quorum import majority
 from protocol.raft.vocabulary import Output, Role
@@ -48,18 +51,31 @@ class Checker:
             known = self._written.setdefault((entry.index, entry.term), (entry, prev_term or Term(0)))
             same = prev_term is None or known == (entry, prev_term)
             self.require(same, f"log matching: {member.name[0]} holds another entry {entry.index} of {entry.term}")
+            is_own = raft.is_leader and entry.term == raft.term
+            self.require(not is_own or raft.heir is None, f"3.10: {member.name[0]} proposes while it hands over")
+            if entry.kind is EntryKind.CONFIG and is_own:
+                self._check_step(member, entry)
             if entry.kind is EntryKind.CONFIG and raft.is_leader and entry.term == raft.term:
                 # 4.1: the correction of 2015, that one change at a time is safe only after an entry of the own term.
                 has_own = raft.term_at(raft.commit_index) == raft.term
                 self.require(has_own, f"{member.name[0]} changes the group before it has committed an entry")
+
+    def _check_step(self, member: Member, entry: Entry) -> None:
+        """4.1: at most one voter differs from the configuration before."""
+        changed = set(member.disk.config().voters) ^ set(decode_config(entry.data).voters)
+        is_first = member.disk.config() == NOBODY
+        self.require(is_first or len(changed) <= 1, f"{member.name[0]} changes {len(changed)} voters at once")
 
     def check_config(self, member: Member) -> None:
         """4.1: the latest configuration in the log is in force, also after entries were dropped."""
         assert member.raft is not None
         self.require(member.raft.config == member.disk.config(), f"{member.name[0]} follows another configuration")
 
-    def check_send(self, sender: Member, receiver: NodeId, message: RaftMessage) -> None:
+    def check_send(self, sender: Member, receiver: NodeId, message: RaftMessage, heir: Member | None = None) -> None:
         """One vote a term, whatever crashes came between; 3.6.1: and none for a log that lacks what the voter has."""
+        if isinstance(message, TimeoutNow) and sender.raft is not None and heir is not None:
+            has_all = heir.disk.holds(sender.raft.last_index, sender.raft.term_at(sender.raft.last_index) or Term(0))
+            self.require(has_all, f"3.10: {sender.name[0]} hands over to {heir.name[0]}, which lacks entries")
         if isinstance(message, VoteRequest):
             self._last_of[sender.name, message.term] = (message.last_term, message.last_index)
         if isinstance(message, VoteReply) and message.granted and not message.pre:

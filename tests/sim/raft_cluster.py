@@ -116,6 +116,7 @@ class Cluster:
         saved = member.disk.saved
         member.raft = Raft(name, saved=saved, timing=self._timing, limits=self._limits, rng=rng, now=self.now)
         member.life += 1
+        member.alarm_at = inf
         member.seen_commit = member.machine.index
         member.lonely_since = inf
         self._note_contacts()
@@ -201,18 +202,20 @@ class Cluster:
         self.at(self.now + delay, lambda: self.act_on(member.name, act) if member.life == life else None)
 
     def _schedule(self, member: Member) -> None:
-        """Wake the member when it wants to be; only its latest wish counts."""
+        """Wake the member when it wants to be, or a little late; never later for what comes in meanwhile."""
         raft = member.raft
         assert raft is not None
-        member.alarm += 1
-        alarm, life = member.alarm, member.life
+        due, life = max(self.now, raft.wake_at) + member.slowness, member.life
+        if due == inf or self.now < member.alarm_at <= due:
+            return
+        member.alarm_at = due
 
         def ring() -> None:
-            if member.alarm == alarm and member.life == life:
+            if member.life == life and member.alarm_at == due:
+                member.alarm_at = inf
                 self.act_on(member.name, lambda raft: raft.handle_timer(self.now))
 
-        if raft.wake_at < inf:
-            self.at(max(self.now, raft.wake_at) + member.slowness, ring)
+        self.at(due, ring)
 
     # Outputs.
 
@@ -231,7 +234,7 @@ class Cluster:
         if has_written and self._crashes(member, "before send", self.faults.crash_before_send):
             return
         for envelope in output.send:
-            self.check.check_send(member, envelope.to, envelope.message)
+            self.check.check_send(member, envelope.to, envelope.message, self.members.get(envelope.to))
             self._transmit(member, envelope.to, envelope.message)
         if has_written and self._crashes(member, "after send", self.faults.crash_after_send):
             return

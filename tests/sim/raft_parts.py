@@ -74,7 +74,7 @@ class Member:
     raft: Raft | None = None
     machine: Machine = field(default_factory=Machine)
     life: int = 0
-    alarm: int = 0
+    alarm_at: float = inf
     died_at: float = 0.0
     slowness: float = 0.0
     seen_commit: int = 0

@@ -148,6 +148,10 @@ class Story:
         voters, learners = set(config.voters) - {gone}, set(config.learners) - {gone}
         if self.rng.random() < 0.5:
             learners.add(gone)
+        if self.rng.random() < 0.3:
+            # 4.1: two voters at once are more than one safe step.
+            both = self.rng.sample(config.members, min(2, len(config.members)))
+            voters, learners = set(config.voters) ^ set(both), set(config.learners) - set(both)
         return make_config(voters, learners) if voters else None
 
     # Trouble.

@@ -61,6 +61,12 @@ def test_refusal_of_what_was_sent_before_the_acknowledgement_is_no_loss() -> Non
     assert not raft.peers(2.1)[B].has_lost_log
 
 
+def test_refusal_of_an_earlier_terms_request_is_no_loss() -> None:
+    raft = make_leader(1)
+    raft.handle_message(B, AppendReply(Term(2), False, Index(0), Index(0), Term(0), 0), 2.1)
+    assert not raft.peers(2.1)[B].has_lost_log
+
+
 def test_voter_that_has_lost_its_log_commits_nothing_3_8() -> None:
     raft = wiped_follower()
     index, _ = raft.propose((b"x",), 2.1)
@@ -70,7 +76,7 @@ def test_voter_that_has_lost_its_log_commits_nothing_3_8() -> None:
     assert raft.commit_index == index
 
 
-def test_voter_that_has_lost_its_log_confirms_no_leadership_6_2_6_4() -> None:
+def test_voter_that_has_lost_its_log_confirms_no_leadership_6_2() -> None:
     raft = wiped_follower()
     raft.read_index(2.1)
     raft.handle_message(B, accepted(2, 2, seq=6), 2.2)
