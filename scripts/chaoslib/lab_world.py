@@ -117,11 +117,15 @@ class LabWorld:
         """Start what ended by itself."""
         ended = []
         for host in self.hosts:
-            if host not in busy and not self.lab.daemons(host):
+            if host not in busy and not self._runs(host):
                 said = self.cluster.printed(host, self._log_at[host]).splitlines()
                 ended.append(f"{host}: {next((line for line in reversed(said) if line.strip()), 'it wrote nothing')}")
                 self._start(host)
         return ended
+
+    def _runs(self, host: str) -> bool:
+        # Looked for again: while a process becomes another program it goes by no name at all.
+        return procs.wait_until(lambda: bool(self.lab.daemons(host)), timeout=0.5, step=0.1)
 
     def mend(self) -> None:
         """Have every host, engine, cable and daemon do what it should."""
