@@ -5,6 +5,7 @@ done only while the group can spare its host, as nothing is promised beyond that
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 
 import trio
@@ -20,6 +21,7 @@ from node.commands import (
     UpdateService,
 )
 from node.model import DEFAULT_ENVIRONMENT_ID, LaunchConfig, State, host_of_node
+from node.ports import RefusedError, Unavailable
 from protocol.ids import NodeId
 from tests.sim.cluster import Cluster, SimHost
 from tests.sim.cluster_check import Checker
@@ -367,6 +369,19 @@ class Acts:
             return True
         raft = leader.life.consensus.raft
         return host.node in raft.config.members or not raft.is_config_committed
+
+    async def _hand_over(self, rng: Random) -> None:
+        host = self.cluster.leader() if rng.random() < 0.7 else self._any(rng, self.cluster.running())
+        if host is None or host.life is None or not host.life.consensus.has_state:
+            return
+        self.tell(f"{host.name} is asked to let another lead")
+        consensus = host.life.consensus
+
+        async def ask() -> None:
+            with suppress(RefusedError, Unavailable):
+                await consensus.transfer_leadership()
+
+        self.people.start_soon(ask)
 
     async def _deactivate_all(self, rng: Random) -> None:
         state = self._state(rng)

@@ -3,8 +3,10 @@
 What they were promised goes to the checker.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 import trio
 
@@ -21,8 +23,10 @@ from node.commands import (
 )
 from node.model import DEFAULT_ENVIRONMENT_ID, Done, LaunchConfig
 from node.ports import RefusedError, Unavailable
-from tests.sim.cluster import Cluster, SimHost
+from tests.sim.cluster import Cluster, Life, SimHost
 from tests.sim.cluster_check import Checker, Wanted
+
+T = TypeVar("T")
 
 ATTEMPTS = 20
 FIRST_PORT = 7000
@@ -58,8 +62,25 @@ async def persist(cluster: Cluster, rng: Random, command: AnyCommand) -> Outcome
 
 async def submit_at(host: SimHost, command: AnyCommand, timeout: float) -> Done | None:
     """Return what came of it, None if nobody knows; a client hears no more once the daemon is killed."""
-    life, answers = host.life, list[Done | RefusedError]()
+    life = host.life
     assert life is not None
+    return await _ask(life, lambda: life.consensus.submit(command, timeout=timeout))
+
+
+async def wait_barrier_at(host: SimHost, timeout: float) -> bool:
+    """Whether the host can answer for all that anybody was told before."""
+    life = host.life
+    assert life is not None
+
+    async def wait() -> bool:
+        await life.consensus.read_barrier(timeout)
+        return True
+
+    return await _ask(life, wait) is not None and host.life is life
+
+
+async def _ask(life: Life, act: Callable[[], Awaitable[T]]) -> T | None:
+    answers = list[T | RefusedError]()
 
     async def give_up(scope: trio.CancelScope) -> None:
         await life.ended.wait()
@@ -68,19 +89,17 @@ async def submit_at(host: SimHost, command: AnyCommand, timeout: float) -> Done 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(give_up, nursery.cancel_scope)
         try:
-            answers.append(await life.consensus.submit(command, timeout=timeout))
+            answers.append(await act())
         except RefusedError as error:
             answers.append(error)
         except Unavailable:
             pass
         nursery.cancel_scope.cancel()
-    match answers:
-        case [Done() as done]:
-            return done
-        case [RefusedError() as refused]:
-            raise refused
-        case _:
-            return None
+    if not answers:
+        return None
+    if isinstance(answers[0], RefusedError):
+        raise answers[0]
+    return answers[0]
 
 
 @dataclass(eq=False)

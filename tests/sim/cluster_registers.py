@@ -12,7 +12,7 @@ from node.commands import AnyCommand, CreateEnvironment, UpdateEnvironment
 from node.model import Done, State
 from node.ports import RefusedError
 from tests.sim.cluster import Cluster, SimHost
-from tests.sim.cluster_clients import submit_at
+from tests.sim.cluster_clients import submit_at, wait_barrier_at
 from tests.sim.history import Call, History
 from tests.sim.linearizability import LINEARIZABLE, UNDECIDED, Model, Name, Register, check_all
 
@@ -56,7 +56,7 @@ class RegisterClient:
     async def run(self) -> None:
         while True:
             await trio.sleep(self.rng.choice([0.05, 1.0, 4.0]) * self.rng.random())
-            await self.rng.choice([self._write, self._write, self._want_name])()
+            await self.rng.choice([self._write, self._write, self._read, self._read, self._want_name])()
 
     async def _write(self) -> None:
         register = f"register{self.rng.randrange(REGISTERS)}"
@@ -70,6 +70,16 @@ class RegisterClient:
         write = self._begin(register, "write", value)
         host = await self._send(UpdateEnvironment(id=environment, description=value), write, None)
         if host is not None and host.life is not None and host.life.consensus.has_state:
+            seen = host.life.consensus.state.environments[environment].description
+            read.ok(seen, now=trio.current_time(), note=host.name)
+
+    async def _read(self) -> None:
+        register = f"register{self.rng.randrange(REGISTERS)}"
+        environment, host = self.shared.ids.get(register), self._pick()
+        if environment is None or host is None:
+            return
+        read = self._begin(register, "read")
+        if await wait_barrier_at(host, self.rng.choice([0.3, 2.0])) and host.life is not None:
             seen = host.life.consensus.state.environments[environment].description
             read.ok(seen, now=trio.current_time(), note=host.name)
 

@@ -41,6 +41,7 @@ RATES: Final[dict[str, tuple[float, float, float]]] = {
     "join": (0.5, 1.0, 1.5),
     "remove_host": (0.2, 0.5, 1.0),
     "remove_leader": (0.0, 0.3, 0.7),
+    "hand_over": (0.2, 0.7, 1.5),
     "deactivate_all": (0.1, 0.3, 0.7),
     "delete_stack": (0.2, 0.5, 1.2),
     "scale_fast": (0.3, 1.0, 2.0),
