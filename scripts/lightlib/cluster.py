@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60.0
 """How long anything may take that is waited for; far more than it takes, since the machine may be busy."""
+LOWEST_PORT, HIGHEST_PORT = 20_000, 32_000
 ACTIVE = "this host is active"
 CLUSTER = "/v1/clusters/cluster"
 
@@ -41,17 +43,20 @@ def eventually(look: Callable[[], T | None], what: str, *, timeout: float = PATI
 
 
 def free_port(address: str) -> int:
-    """Return a port that nobody holds on `address`, TCP and UDP."""
+    """Return a port that nobody holds on `address`, TCP and UDP.
+
+    Below those that the kernel draws for outgoing connections: one of them may be taken at any moment.
+    """
     while True:
+        port = SystemRandom().randrange(LOWEST_PORT, HIGHEST_PORT)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            suppress(OSError),
         ):
-            tcp.bind((address, 0))
-            port: int = tcp.getsockname()[1]
-            with suppress(OSError):
-                udp.bind((address, port))
-                return port
+            tcp.bind((address, port))
+            udp.bind((address, port))
+            return port
 
 
 @dataclass(frozen=True, slots=True)
