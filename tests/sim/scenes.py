@@ -39,9 +39,9 @@ def _play_cluster(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
 
 
 def _play_group(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
-    from tests.sim.raft_story import Story
+    from tests.sim.group_scene import BoldStory
 
-    story = Story(scenario.seed)
+    story = BoldStory(scenario.seed)
     failure = _failure_of(story.run)
     show(f"{dict(story.cluster.check.events)}")
     return Outcome(scenario, story.cluster.trace, story.cluster.now, failure)
