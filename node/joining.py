@@ -15,7 +15,7 @@ import trio
 
 from node.config import FEATURE_LEVEL, OVERLAY_PORTS, VERSION, Folders
 from node.drive.credentials import stranger_context
-from node.drive.link import NETWORK_ERRORS
+from node.drive.outbox import NETWORK_ERRORS
 from node.ports import EngineVersion
 from node.preflight import Local, PairReport, Target, ask_docker, check_local, merge_ways, probe_pair
 from node.probes import ProbeListener
