@@ -17,7 +17,7 @@ DEFAULT_ENVIRONMENT_ID = 5
 OverlayMode = Literal["wireguard", "vxlan"]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """What every row has."""
 
     id: int
@@ -28,7 +28,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class LaunchConfig(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True
 ):
     """How to run a container: the v1 API's launchConfig (API.md section 6), names as there."""
 
@@ -78,7 +78,7 @@ class LaunchConfig(
         return self.image_uuid.removeprefix("docker:")
 
 
-class Cluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cluster(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """What was decided when the cluster was made."""
 
     id: str
@@ -102,7 +102,7 @@ class Environment(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["active", "removed"] = "active"
 
 
-class HostFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """What a host says of itself; refreshed when it starts and when something changes."""
 
     docker_version: str = ""
@@ -181,7 +181,7 @@ class Service(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many containers it has ever created."""
 
 
-class PortBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PortBinding(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """One published port, its public side decided."""
 
     public: int
@@ -194,7 +194,7 @@ class PortBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 SeenStatus = Literal["none", "pulling", "created", "running", "exited", "error", "gone"]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Seen(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """What its host's agent last reported of a container."""
 
     status: SeenStatus = "none"
@@ -254,14 +254,14 @@ class JoinToken(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["active", "inactive", "removed"] = "active"
 
 
-class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class Done(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag=True):
     """A command that took effect; `id` is the row it made or changed."""
 
     kind: str = ""
     id: int = 0
 
 
-class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class Refused(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag=True):
     """A command that changed nothing, and why."""
 
     code: str
@@ -274,7 +274,7 @@ class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
 Result = Done | Refused
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class State(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
     """Everything, as one value.  Tables are read-only by convention: `node.state` copies what it changes."""
 
     version: int = 1
@@ -300,7 +300,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 Table = Literal["environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens"]
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One row that a command touched."""
 
     table: Table
