@@ -110,7 +110,7 @@ class Group:
     async def _replace_state(self, peer: NodeId) -> None:
         """Give `peer` this leader's state; if it is the leader's own that differs, let another lead and do so."""
         if peer == self._me:
-            await self.handover.transfer(None)
+            await self.handover.try_transfer()
             return
         await self._make_snapshot()
         # The core has been called to take note of the snapshot before it is called with this.
