@@ -229,12 +229,22 @@ class Leadership:
                 self._drop_idle_snapshot()
         elif progress.state is not ProgressState.SNAPSHOT and reply.seq >= progress.since_seq:
             found, _ = self._log.back_up(reply.hint_index, reply.hint_term)
-            if progress.breaks_its_word(reply.index, reply.seq):
-                self.lost_logs.append(LogLost(peer, progress.match, found))
-                progress.distrust(Index(found + 1), self._seq + 1)
+            if progress.breaks_its_word(reply.index, reply.seq) or self._is_wiped_voter(peer, reply):
+                self._note_loss(peer, progress, found)
             progress.become_probe(min(Index(found + 1), reply.index), self._seq + 1)
         self._replicate_to(peer, progress, now)
         self._tell_heir()
+
+    def _is_wiped_voter(self, peer: NodeId, reply: AppendReply) -> bool:
+        """4.2.1: a voter was a learner first, and had a log then, whether or not it has shown that to this leader."""
+        is_blank = reply.index > 0 and (reply.hint_index, reply.hint_term) == (0, 0)
+        return is_blank and peer in self._log.config.voters and not self._progress[peer].has_lost_log
+
+    def _note_loss(self, peer: NodeId, progress: Progress, found: Index) -> None:
+        """3.8: what a voter says counts no more.  A learner's never did: it is caught up as any other."""
+        self.lost_logs.append(LogLost(peer, max(progress.match, Index(1)), found))
+        progress.distrust(Index(found + 1), self._seq + 1)
+        progress.has_lost_log = peer in self._log.config.voters
 
     def handle_snapshot_reply(self, peer: NodeId, reply: SnapshotReply, now: float) -> None:
         progress = self._progress.get(peer)

@@ -36,7 +36,7 @@ class Progress:
         self.is_chunk_out = False
         """A chunk has left and is not answered."""
         self.has_lost_log = False
-        """It has refused what it had acknowledged: until it is a learner, its word counts for nothing."""
+        """A voter that has refused what it had acknowledged: until it is a learner, its word counts for nothing."""
         self._match_since = 1
         self._round_target = Index(next_index - 1)
         self._round_at = now
@@ -100,7 +100,7 @@ class Progress:
 
     def distrust(self, next_index: Index, seq: int) -> None:
         """Begin anew with what it has now."""
-        self.match, self.has_lost_log = Index(0), True
+        self.match = Index(0)
         self._is_round_short = False
         self.become_probe(next_index, seq)
 

@@ -179,7 +179,10 @@ class ReadAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LogLost:
-    """A member refuses what it had acknowledged: its disk was wiped or put back. It counts for nothing as a voter."""
+    """A member refuses what it had acknowledged: its disk was wiped or put back. It counts for nothing as a voter.
+
+    Of a voter that has no log at all, a new leader knows only that it had acknowledged the first entry.
+    """
 
     peer: NodeId
     acknowledged: Index

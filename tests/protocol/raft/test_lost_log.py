@@ -57,7 +57,7 @@ def test_refusal_of_what_was_sent_before_the_acknowledgement_is_no_loss() -> Non
     raft.handle_timer(raft.wake_at)
     early = [m for m in sent(raft.take_output(), B) if isinstance(m, AppendRequest)][-1].seq
     raft.handle_message(B, accepted(2, 2, seq=0), 2.0)
-    raft.handle_message(B, AppendReply(Term(2), False, Index(1), Index(0), Term(0), early), 2.1)
+    raft.handle_message(B, AppendReply(Term(2), False, Index(2), Index(1), Term(1), early), 2.1)
     assert not raft.peers(2.1)[B].has_lost_log
 
 
@@ -103,3 +103,27 @@ def test_member_that_has_lost_its_log_is_trusted_again_after_it_was_a_learner_4_
     raft.propose_config(make_config([A, B, C]), 2.4)
     raft.handle_message(B, accepted(2, 4), 2.5)
     assert raft.commit_index == 4
+
+
+def test_learner_that_has_lost_its_log_is_trusted_with_what_it_has_now_4_2_1() -> None:
+    # It counts for nothing in any case: nobody has to take a vote away before it may be caught up and get one.
+    raft = make_leader(1, config=make_config([A, C], [B]))
+    raft.handle_message(C, accepted(2, 2), 2.0)
+    commit_first(raft)
+    raft.handle_timer(raft.wake_at)
+    refuse(raft, 2)
+    assert LogLost(B, Index(2), Index(0)) in raft.take_output().events
+    assert not raft.peers(2.1)[B].has_lost_log
+    assert not raft.peers(2.1)[B].is_caught_up
+
+
+def test_voter_that_comes_without_a_log_has_lost_it_even_to_a_new_leader_3_8() -> None:
+    # Whatever it had acknowledged, and to whom: a voter was a learner first, and had a log then.
+    raft = make_leader(1)
+    raft.handle_timer(raft.wake_at)
+    refuse(raft, 1)
+    assert LogLost(B, Index(1), Index(0)) in raft.take_output().events
+    raft.handle_message(B, accepted(2, 2), 2.2)
+    assert raft.commit_index == 0
+    raft.handle_message(C, accepted(2, 2), 2.2)
+    assert raft.commit_index == 2
