@@ -133,6 +133,8 @@ class Leadership:
         heir = to or max(voters, key=fitness, default=None)
         if heir is None or heir not in voters:
             raise TransferRefused(f"expected another voter, which {heir} is not" if heir else "there is no other voter")
+        if heir == self.heir:
+            return heir  # Under way; whoever asks again must not keep proposals out for longer.
         self.heir, self._transfer_until, self._is_heir_told = heir, now + timeout, False
         self._replicate_to(heir, self._progress[heir], now)
         self._tell_heir()

@@ -67,6 +67,18 @@ def test_leader_leads_on_if_the_heir_has_not_taken_over_within_an_election_timeo
     raft.propose((b"x",), until)
 
 
+def test_asking_again_for_the_same_heir_does_not_prolong_the_attempt_3_10() -> None:
+    raft = make_leader(1)
+    commit_first(raft)
+    raft.transfer(B, 2.0)
+    for now in (2.4, 2.8):
+        raft.handle_timer(now)
+        assert raft.transfer(B, now) == B
+        raft.handle_message(C, accepted(2, 2), now)
+    raft.handle_timer(2.0 + TIMING.election_timeout)
+    assert raft.heir is None
+
+
 def test_word_to_the_heir_is_repeated_with_the_heartbeat() -> None:
     raft = make_leader(1)
     commit_first(raft)
