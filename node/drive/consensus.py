@@ -8,6 +8,7 @@ what is on the disk once that works: until then this node only answers what it k
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from random import Random
 
@@ -36,6 +37,7 @@ from protocol.raft.messages import (
     Entry,
     EntryKind,
     RaftMessage,
+    SnapshotMeta,
     decode_message,
     encode_message,
 )
@@ -114,6 +116,7 @@ class Consensus:
         self._stale_since: int | None = None
         self._snapshot_at: int | None = None
         self._is_current = self._snapshotting = False
+        self._snapshot_lock = trio.Lock()  # A snapshot is made of the state, or takes its place: never both at once.
         self._disk = DiskTrouble()
         self.on_unreadable: Callable[[NodeId, str], None] = lambda node, why: None
         self.skipped_entries = 0
@@ -170,8 +173,8 @@ class Consensus:
 
     @property
     def consensus(self) -> ConsensusView:
-        now, since, made_at = trio.current_time(), self._stale_since, self._snapshot_at
-        return view_of(self.raft, self._applied, now, stale_since=since, snapshot_at=made_at)
+        since, made_at = self._stale_since, self._snapshot_at
+        return view_of(self.raft, self._applied, trio.current_time(), stale_since=since, snapshot_at=made_at)
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -363,15 +366,16 @@ class Consensus:
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
         early, late = split_sends(output, is_leader=raft.is_leader)
         self._send(early)
-        if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
-            await self._write(output, raft.commit_index)
-            crash_at("consensus.before-send")
-        self._send(late)
-        if output.send:
-            crash_at("consensus.after-send")
-        if output.install is not None:
-            crash_at("consensus.mid-install")
-            await self._install(output.install)
+        async with self._snapshot_lock if output.install is not None else nullcontext():
+            if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
+                await self._write(output, raft.commit_index)
+                crash_at("consensus.before-send")
+            self._send(late)
+            if output.send:
+                crash_at("consensus.after-send")
+            if output.install is not None:
+                crash_at("consensus.mid-install")
+                await self._install(output.install)
         await self._apply(output.apply)
         if output.load_snapshot:
             nursery.start_soon(self._load_snapshot)
@@ -401,8 +405,6 @@ class Consensus:
                     self._proposals.note_leader()
                 case ConfigChanged(config, _, True):
                     log.info("the group has %d voters and %d learners", len(config.voters), len(config.learners))
-                case _:
-                    pass
         if output.events:
             for listener in self._group_listeners:
                 listener()
@@ -473,24 +475,26 @@ class Consensus:
             listener(state, changes)
 
     async def _load_snapshot(self) -> None:
-        snapshot = await self._storage.load_snapshot()
-        if snapshot is not None:
+        if (snapshot := await self._storage.load_snapshot()) is not None:
             self._call(lambda raft, now: raft.handle_snapshot_loaded(snapshot, now))
 
     async def _make_snapshot(self) -> None:
         """Write the state as it is now; it is one immutable value, so encoding it in a thread is safe."""
-        state, index = self._state, self._applied
         try:
-            # After a start the core learns only from the leader how much of what we have applied is committed.
-            if state is None or not self.raft.snapshot_index < index <= self.raft.applied_index:
-                return
-            meta = self.raft.snapshot_meta(index)
-            encoded = await self._offload(encode_state, state)
-            if self.raft.snapshot_index >= index:
-                return  # A leader's snapshot overtook ours; writing ours over it would leave a gap before the log.
-            await self._storage.save_snapshot(Snapshot(meta, encoded))
-            self._snapshot_index, self._snapshot_at = index, self._now_ms()
-            self._call(lambda raft, now: raft.handle_snapshot_made(meta, now))
+            async with self._snapshot_lock:
+                state, index = self._state, self._applied
+                # After a start the core learns only from the leader how much of what we have applied is committed.
+                if state is None or not self.raft.snapshot_index < index <= self.raft.applied_index:
+                    return
+                meta = self.raft.snapshot_meta(index)
+                encoded = await self._offload(encode_state, state)
+                await self._storage.save_snapshot(Snapshot(meta, encoded))
+                self._snapshot_index, self._snapshot_at = index, self._now_ms()
+            self._call(partial(self._note_snapshot, meta))
             log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
         finally:
             self._snapshotting = False
+
+    def _note_snapshot(self, meta: SnapshotMeta, raft: Raft, now: float) -> None:
+        if self._snapshot_index == meta.index:  # Else one that was installed has taken its place.
+            raft.handle_snapshot_made(meta, now)

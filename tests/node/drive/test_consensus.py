@@ -312,6 +312,37 @@ async def test_state_that_differs_is_replaced_by_the_leaders_and_what_followed_i
         assert state_digest(consensus.state) == state_digest(after)
 
 
+async def test_snapshot_of_a_state_that_is_replaced_does_not_outlive_it(autojump_clock: MockClock) -> None:
+    follower = Follower(two_voters())
+    last = follower.disk.disk.saved.entries[-1]
+    release = trio.Event()
+
+    async def hold(*args: object) -> object:
+        function, *rest = args
+        if getattr(function, "__name__", "") == "encode_state":
+            await release.wait()
+        return function(*rest)  # type: ignore[operator]
+
+    follower.consensus._offload = hold
+    async with running(follower.consensus) as consensus:
+        await follower.hear(last, (), int(last.index))
+        right = consensus.state
+        consensus._state = msgspec.structs.replace(right, hosts={})
+        entries = tuple(Entry(Index(last.index + n), Term(2), EntryKind.NOOP, b"") for n in range(1, 12))
+        await follower.hear(last, entries, entries[-1].index)
+        meta, state = SnapshotMeta(last.index, last.term, make_config([ME, OTHER])), encode_state(right)
+        chunk = SnapshotChunk(Term(2), meta, len(state), crc32(state), 0, state, crc32(state), True)
+        consensus.deliver(OTHER, encode_message(chunk))
+        await trio.sleep(0.1)
+        release.set()
+        await trio.sleep(0.1)
+        assert state_digest(consensus.state) == state_digest(right)
+        assert follower.disk.disk.snapshot is not None
+        assert consensus.raft.snapshot_index == follower.disk.disk.snapshot.meta.index
+    async with running(make_consensus(follower.disk)) as consensus:
+        assert state_digest(consensus.state) == state_digest(right)
+
+
 # Who may speak.
 
 
