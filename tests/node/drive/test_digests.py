@@ -112,10 +112,10 @@ async def test_leader_names_the_replica_that_differs_and_has_its_state_replaced(
         assert len(consensus.alarms) == 2
 
 
-async def test_leader_whose_own_state_differs_goes_on_if_nobody_can_lead_in_its_place(autojump_clock: MockClock) -> None:
+async def test_leader_whose_own_state_differs_goes_on_if_nobody_else_can_lead(autojump_clock: MockClock) -> None:
     async with leading_alone() as consensus:
         await consensus.group.digests._judge(Index(9), {A: "y", B: "x", C: "x"})
-        assert A == consensus.raft.me
+        assert consensus.raft.me == A
         assert f"the state of {A[:8]} differs" in " ".join(consensus.alarms)
 
 
