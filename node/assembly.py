@@ -233,6 +233,9 @@ def _connect(parts: Parts) -> None:
 
     def on_group() -> None:
         link.drop_removed()
+        me, voters = parts.identity.node, consensus.raft.config.voters
+        if me in voters:
+            link.keep_warm(voter for voter in voters if voter != me)
         parts.leading.wakeup.set()
 
     consensus.listen_group(on_group)

@@ -8,7 +8,7 @@ a peer that is not connected are dropped: the cores above resend.
 import logging
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -184,6 +184,16 @@ class Link:
         if answer[0].kind == Kind.FAILED:
             raise RequestFailedError(answer[0].payload.decode("utf-8", "replace"))
         return answer[0].payload
+
+    def keep_warm(self, nodes: Iterable[NodeId]) -> None:
+        """Be connected to `nodes` before there is anything to say: a new leader's first words would be lost."""
+        for node in nodes:
+            self._peer(node)
+
+    def is_connected(self, node: NodeId) -> bool:
+        """Whether what is sent to `node` now would leave."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.connected
 
     def hint_changed(self, node: NodeId) -> None:
         """Gossip has news of `node`: try to connect now rather than at the end of a back-off."""

@@ -169,6 +169,15 @@ async def test_message_arrives_once_connected(tmp_path: Path) -> None:
         assert b.messages[0] == (A, b"raft")
 
 
+async def test_first_message_arrives_where_the_connection_is_kept_warm(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (a, b):
+        a.link.keep_warm([B])
+        await until(lambda: a.link.is_connected(B))
+        a.link.send(B, b"first")
+        await until(lambda: bool(b.messages))
+        assert b.messages == [(A, b"first")]
+
+
 async def test_failing_handler_tells_the_asker_why(tmp_path: Path) -> None:
     async with pair(tmp_path) as (a, _):
         with pytest.raises(RequestFailedError, match="not like this"):
