@@ -17,6 +17,7 @@ from node.config import FEATURE_LEVEL, VERSION
 from node.drive.consensus import Consensus, Transport
 from node.drive.link import Caller, LinkDownError, RequestFailedError
 from node.model import HostFacts, State, host_of_node
+from node.plan import seals
 from node.plan.facts import cluster_facts, token_states
 from node.ports import RefusedError, Unavailable
 from node.preflight import probe_pair, target_of
@@ -175,21 +176,15 @@ class Admission:
         return certificate_to_der(self._sign(csr, node))
 
     def plan_seals(self, state: State) -> tuple[SealCaKey, ...]:
-        """Give each voter a copy of the CA key that it can open; the leader takes back the others'.
-
-        Every holder gives, since a new leader may have none yet.  Nothing is taken back before each voter has one.
-        """
-        if self.identity.node not in state.sealed_ca_keys:
+        """Give each voter a copy of the CA key that it can open; the leader takes back the others'."""
+        voters = self.consensus.raft.config.voters
+        plan = seals.plan_seals(state, voters, self.identity.node, leads=self.consensus.is_leader)
+        if plan.take_back:
+            return tuple(SealCaKey(node=node, sealed=None) for node in plan.take_back)
+        if not plan.give:
             return ()
-        voters = set(self.consensus.raft.config.voters)
-        hosts = {host.node: host for host in state.hosts.values() if host.state != "removed"}
-        missing = [node for node in sorted(voters - state.sealed_ca_keys.keys()) if node in hosts]
-        if missing:
-            key = self._ca_key_pem(state)
-            return tuple(SealCaKey(node=node, sealed=seal_ca_key(key, hosts[node].seal_key)) for node in missing)
-        if not self.consensus.is_leader or not voters <= state.sealed_ca_keys.keys():
-            return ()
-        return tuple(SealCaKey(node=node, sealed=None) for node in sorted(state.sealed_ca_keys.keys() - voters))
+        key = self._ca_key_pem(state)
+        return tuple(SealCaKey(node=host.node, sealed=seal_ca_key(key, host.seal_key)) for host in plan.give)
 
     async def _admit(self, request: JoinRequest) -> JoinReply | JoinRefused:
         state = self.consensus.state

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from dns.control import ServerOptions
 from dns.zone import Zone
-from node.commands import AdmitHost, InitCluster, Proposal, SingleCommand, encode_proposal
+from node.commands import AdmitHost, InitCluster, Proposal, SealCaKey, SingleCommand, encode_proposal
 from node.config import FEATURE_LEVEL, VERSION
 from node.drive.agent import Agent
 from node.drive.consensus import Consensus
@@ -28,6 +28,7 @@ from node.drive.names import Names
 from node.drive.wakeup import Wakeup
 from node.engine.memory import MemoryEngine
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
+from node.plan.seals import plan_seals
 from node.ports import EngineContainer
 from node.store.errors import CorruptStoreError, StoreFailedError
 from protocol.ids import Incarnation, Index, NodeId, Term, new_node_id
@@ -229,7 +230,11 @@ class Cluster:
         host.stage = "member"
         start = bootstrap(host.node)
         entries = list(start.entries)
-        commands: list[SingleCommand] = [InitCluster(cluster_id="c" * 32, ca=b"ca"), self.admission_of(host)]
+        commands: list[SingleCommand] = [
+            InitCluster(cluster_id="c" * 32, ca=b"ca"),
+            self.admission_of(host),
+            SealCaKey(node=host.node, sealed=host.node.encode()),
+        ]
         for number, command in enumerate(commands):
             proposal = Proposal(id=f"{number:032x}", at=self.now_ms(), command=command)
             index = Index(entries[-1].index + 1)
@@ -293,7 +298,7 @@ class Cluster:
             host.node,
             consensus,
             dead_since=gossip.dead_since,
-            plan_seals=lambda state: (),
+            plan_seals=partial(_plan_seals, host, consensus),
             now_ms=now_ms,
             rng=self._rng(),
         )
@@ -419,6 +424,13 @@ class Watcher:
 async def _find(zones: ZoneKeeper, options: ServerOptions) -> ZoneKeeper:
     await trio.lowlevel.checkpoint()
     return zones
+
+
+def _plan_seals(host: SimHost, consensus: Consensus, state: State) -> tuple[SealCaKey, ...]:
+    """As the daemon does, without the cryptography: a copy says only whose it is."""
+    plan = plan_seals(state, consensus.raft.config.voters, host.node, leads=consensus.is_leader)
+    given = (SealCaKey(node=other.node, sealed=other.node.encode()) for other in plan.give)
+    return (*given, *(SealCaKey(node=node, sealed=None) for node in plan.take_back))
 
 
 def _term_of(host: SimHost) -> int:

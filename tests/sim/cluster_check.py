@@ -1,7 +1,7 @@
 """What must hold in a cluster: always, after each state and zone that any node shows, and once faults have ended."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from zlib import crc32
@@ -16,7 +16,7 @@ from node.plan.names import render_names
 from node.ports import EngineContainer
 from node.state import state_digest
 from node.state.services import ACTIVE_STATES
-from protocol.ids import Index
+from protocol.ids import Index, NodeId
 from protocol.raft.voters import wanted_voters
 from tests.fakes.invariants import check_invariants
 from tests.sim.cluster import Cluster, Life, SimHost, Watcher
@@ -175,7 +175,8 @@ class Checker(Watcher):
         commands = plan(state, Picture(), cluster.now_ms(), Random(0))
         if commands:
             return f"still planned: {commands[:3]}"
-        return self._why_engines_differ(cluster, state) or self._why_names_differ(members, state)
+        differing = self._why_engines_differ(cluster, state) or self._why_names_differ(members, state)
+        return differing or _why_copies_differ(state, raft.config.voters)
 
     def _why_engines_differ(self, cluster: Cluster, state: State) -> str | None:
         for service in state.services.values():
@@ -231,6 +232,11 @@ class Checker(Watcher):
             is_gone = service.state in ("removing", "removed")
             self.require(is_gone or not wanted.is_removed, f"{service.name} was removed and is {service.state}")
             self.require(not is_gone or wanted.may_be_removed, f"{service.name} is gone and nobody asked for it")
+
+
+def _why_copies_differ(state: State, voters: Collection[NodeId]) -> str | None:
+    copies = state.sealed_ca_keys.keys()
+    return None if copies == set(voters) else f"{len(copies)} copies of the CA key for {len(voters)} voters"
 
 
 def _not_running(zone: Zone, state: State) -> list[str]:
