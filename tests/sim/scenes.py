@@ -1,7 +1,8 @@
 """What the simulator plays: one scenario in one of its scenes, to an outcome that can be sent between processes."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.sim.faults import Scenario
@@ -23,11 +24,23 @@ class Outcome:
 
 def play(scenario: Scenario, *, show: Callable[[str], None] | None = None) -> Outcome:
     """Run a scenario here and catch whatever it raises."""
-    logging.getLogger("corral").setLevel(logging.CRITICAL + 1)
-    trio_log = logging.getLogger("trio")
-    trio_log.setLevel(logging.CRITICAL + 1)
     players = {"cluster": _play_cluster, "group": _play_group, "gossip": _play_gossip}
-    return players[scenario.scene](scenario, show or (lambda line: None))
+    with quiet("corral", "trio"):
+        return players[scenario.scene](scenario, show or (lambda line: None))
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Keep these loggers silent: what a broken cluster complains of is no news."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _play_cluster(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
