@@ -59,13 +59,13 @@ class Handover:
             return await self._ask_there(leader, to)
         return await self._transfer_here(to)
 
-    async def try_transfer(self) -> None:
-        """If this node leads, have somebody else lead; it is no error if nobody can."""
+    async def try_transfer(self, to: NodeId | None = None) -> None:
+        """If this node leads, have somebody else lead, or `to`; it is no error if nobody can."""
         raft = self.raft()
         if raft is None or not raft.is_leader:
             return
         try:
-            await self._transfer_here(None)
+            await self._transfer_here(to)
         except (RefusedError, Unavailable) as error:
             log.info("%s", error)
 

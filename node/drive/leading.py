@@ -6,6 +6,7 @@ want, and sleeps.  On a follower it sleeps.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from random import Random
 
 import trio
@@ -31,6 +32,8 @@ RETRY_AFTER = 0.5
 SEAL_TIMEOUT = 2.0
 VOTE_LABEL = "corral.vote"
 """A host's label: `yes` prefers it as a voter, `no` takes its vote as soon as another can have it."""
+HAND_OVER_AGAIN = 10.0
+"""Seconds after which a drained leader tries once more to let another lead: while it tries, it takes no changes."""
 FAREWELL = 1.0
 """Once out of the group a node hears nothing more, not even that it was removed."""
 
@@ -61,6 +64,7 @@ class Leading:
         self._absent_since: dict[NodeId, float] = {}
         """Hosts that gossip has never heard of, and since when this leader misses them."""
         self._gone_since: dict[NodeId, float] = {}
+        self._hand_over_at = -inf
         self._planner = Planner()
         self.wakeup = Wakeup()
 
@@ -74,6 +78,7 @@ class Leading:
                     continue
             else:
                 self._absent_since.clear()
+                self._hand_over_at = -inf
                 self._planner = Planner()
                 await self._seal_for_the_leader()
             await self.wakeup.wait(at_most=AT_LEAST_EVERY, settle=SETTLE, apart=APART)
@@ -130,9 +135,11 @@ class Leading:
         peers = raft.peers(now)
         caught_up = [node for node, status in peers.items() if status.is_caught_up]
         drained = {node for node, host in hosts.items() if host.state == "inactive"}
-        if self._me in drained and set(raft.config.voters) - drained:
+        heirs = [v for v in raft.config.voters if v in peers.keys() - drained - dead_since.keys()]
+        if self._me in drained and heirs and now >= self._hand_over_at:
             # 3.10: a leader that is drained lets another lead, which then takes its vote.
-            await self._consensus.group.handover.try_transfer()
+            self._hand_over_at = now + HAND_OVER_AGAIN
+            await self._consensus.group.handover.try_transfer(max(heirs, key=lambda heir: peers[heir].match))
             return
         wanted = hosts.keys() | self._lately_removed(raft.config, hosts.keys(), now)
         holders = state.sealed_ca_keys.keys()

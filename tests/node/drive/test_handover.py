@@ -1,13 +1,17 @@
 """Handing over leadership through the driver."""
 
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from node.commands import SetHostState
 from node.drive.consensus import Consensus
+from node.drive.leading import Leading
 from node.drive.link import Caller
+from node.model import host_of_node
 from node.ports import RefusedError, Unavailable
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
@@ -24,7 +28,17 @@ from protocol.raft.messages import (
     decode_message,
     encode_message,
 )
-from tests.fakes.consensus import ME, OTHER, FakeTransport, Follower, leading_alone, make_consensus, running, two_voters
+from tests.fakes.consensus import (
+    ME,
+    OTHER,
+    FakeTransport,
+    Follower,
+    leading_alone,
+    make_consensus,
+    now_ms,
+    running,
+    two_voters,
+)
 
 CALLER = Caller(OTHER, "192.0.2.2")
 
@@ -112,3 +126,27 @@ async def test_leader_waits_until_the_other_leads_or_goes_on_itself(
             with pytest.raises(Unavailable, match="goes on leading"):
                 await consensus.transfer_leadership()
             assert consensus.is_leader
+
+
+async def test_drained_leader_that_nobody_replaces_goes_on_taking_changes_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    transport = Voter(is_willing=False)
+    transport.consensus = consensus = make_consensus(two_voters(), transport)
+    leading = Leading(
+        ME, consensus, dead_since=dict, plan_seals=lambda state: (), now_ms=now_ms, rng=Random(1), wanted_voters=2
+    )
+    async with running(consensus), trio.open_nursery() as nursery:
+        nursery.start_soon(leading.run)
+        with trio.fail_after(10):
+            while not consensus.leads_currently:
+                await trio.sleep(0.01)
+        host = host_of_node(consensus.state, ME)
+        assert host is not None
+        await consensus.submit(SetHostState(id=host.id, state="inactive"))
+        closed = 0
+        for _ in range(200):
+            await trio.sleep(0.1)
+            closed += consensus.raft.heir is not None
+        assert 5 < closed < 50, "tenths of a second of twenty seconds"
+        nursery.cancel_scope.cancel()
