@@ -14,7 +14,7 @@ from node.crashing import crash_at
 from node.store import format1, records
 from node.store.database import Database
 from node.store.errors import CorruptStoreError, StoreFailedError
-from node.store.files import sync_directory
+from node.store.files import sync_directory, sync_file
 from node.store.mark import Mark
 from node.store.records import FORMAT_VERSION, Position, Stored
 from node.store.replacing import Content, check_room, finish_replacement, replace_file
@@ -80,7 +80,9 @@ class LogStore:
         if self._database is None:
             self._open_again()
         with self._guarded() as database:
-            return self._load(database)
+            loaded = self._load(database)
+            self._flush()
+            return loaded
 
     def load_snapshot(self) -> Snapshot | None:
         """Return the latest snapshot whole, its checksums verified."""
@@ -108,7 +110,7 @@ class LogStore:
             if output.compact_to is not None:
                 database.execute("DELETE FROM log WHERE idx <= ?", (output.compact_to,))
             records.put_entries(database, output.append)
-            first, last = records.log_span(database)
+            first, last = self._span_after(database, output)
             self._position = replace(self._position, committed=commit, first=first, last=last)
         if staging is not None:
             self._generation = staging.generation
@@ -260,6 +262,17 @@ class LogStore:
             raise CorruptStoreError(self.path, f"log entry {after + 1}", "it is missing")
         return SavedState(hard, stored.meta if stored else None, entries), position.committed
 
+    def _flush(self) -> None:
+        """Have on the disk what was read: a daemon that was killed may have left it in the system's cache alone."""
+        try:
+            for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+                if path.exists():
+                    sync_file(path)
+        except OSError as error:
+            raise StoreFailedError(self.path, error.strerror or str(error)) from error
+        if self._mark is not None and self._mark.read() != self._position.writes:
+            self._mark.write(self._position.writes)
+
     def _check_mark(self) -> None:
         acknowledged = self._mark.read() if self._mark is not None else 0
         if (lost := acknowledged - self._position.writes) > 0:
@@ -303,6 +316,12 @@ class LogStore:
         if self._mark is not None:
             self._mark.write(self._position.writes)
         crash_at("store.after-flush")
+
+    def _span_after(self, database: Database, output: Output) -> tuple[int, int]:
+        """Return the first and last index in the log; where it only grew at its end there is no need to look."""
+        if output.truncate_from is not None or output.compact_to is not None or not self._position.last:
+            return records.log_span(database)
+        return self._position.first, output.append[-1].index if output.append else self._position.last
 
     def _put_stored(self, database: Database, staging: Staging) -> None:
         snapshot = staging.snapshot

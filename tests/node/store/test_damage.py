@@ -194,3 +194,22 @@ def test_cut_anywhere_in_what_is_flushed_is_named(folder: Path) -> None:
         with pytest.raises(CorruptStoreError, match=r"state\.db"):
             read(put({**files, "-wal": files["-wal"][:cut]}, folder / "state.db"))
     assert read(put(files, folder / "state.db")) == want
+
+
+def test_what_a_killed_daemon_had_not_acknowledged_counts_once_it_was_loaded(folder: Path) -> None:
+    path = folder / "state.db"
+    store = LogStore(path)
+    store.write(output(entry(1)), Index(0))
+    mark_before = files_of(path)["-mark"]
+    store.write(output(entry(2)), Index(1))
+    left = files_of(path)
+    store.close()
+    found = LogStore(put({**left, "-mark": mark_before}, path), must_exist=True)
+    assert [each.index for each in found.load()[0].entries] == [1, 2]
+    left = files_of(path)
+    found.close()
+    # Whoever was told of entry 2 after the load must not find it missing without a word.
+    cut = LogStore(put({**left, "-wal": left["-wal"][:-1]}, path), must_exist=True)
+    with pytest.raises(CorruptStoreError, match="1 of 2 acknowledged writes are missing"):
+        cut.load()
+    cut.close()
