@@ -15,7 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-CHEAP_FIRST = ("group", "gossip", "cluster")
+CHEAP_FIRST = ("disk", "state", "gossip", "group", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Bug:
 
 CORE, LEADERSHIP, LOG = "protocol.raft.core", "protocol.raft.leadership", "protocol.raft.log"
 CLUSTER, GOSSIP = ("cluster",), ("gossip",)
+DISK, STATE = ("disk", "cluster"), ("state", "cluster")
 
 BUGS: tuple[Bug, ...] = (
     # Elections.
@@ -69,7 +70,19 @@ BUGS: tuple[Bug, ...] = (
         CORE,
         "        if request.term > self.term and self._is_content(now):\n            return\n",
         "",
-        CLUSTER,
+    ),
+    Bug(
+        "whoever hears a leader helps to replace it",
+        CORE,
+        "        if isinstance(message, VoteRequest) and not message.is_transfer and self._is_content(now):\n"
+        "            return\n",
+        "",
+    ),
+    Bug(
+        "learner made heir",
+        LEADERSHIP,
+        "voters = [v for v in self._log.config.voters if",
+        "voters = [v for v in self._log.config.members if",
     ),
     Bug(
         "quorum check forgotten",
@@ -172,7 +185,7 @@ BUGS: tuple[Bug, ...] = (
         "node.state.codec",
         'return b"".join(_encode(state))',
         'return b"".join(_encode(msgspec.structs.replace(state, recent={})))',
-        CLUSTER,
+        STATE,
     ),
     # The disk.
     Bug(
@@ -180,20 +193,49 @@ BUGS: tuple[Bug, ...] = (
         "node.store.records",
         "        if checksum(data, key, stored.meta.index) != crc:\n",
         "        if False:\n",
-        CLUSTER,
+        DISK,
     ),
     Bug(
         "entry read without its checksum",
         "node.store.records",
         "        if checksum(data, index, term, kind) != crc:\n",
         "        if False:\n",
-        CLUSTER,
+        DISK,
     ),
     Bug(
         "lost end of the log not noticed",
         "node.store.log",
         "            self._check_mark()\n            stored",
         "            stored",
+        DISK,
+    ),
+    Bug(
+        "snapshot replaced by an older one",
+        "node.store.log",
+        "if stored is None or stored.meta.index < staging.snapshot.meta.index:",
+        "if True:",
+        DISK,
+    ),
+    Bug(
+        "promises kept in memory when the disk failed",
+        "node.drive.consensus",
+        "            raft = await self._recover()\n",
+        "            await self._recover()\n            self._raft = raft\n",
+        CLUSTER,
+    ),
+    # The driver.
+    Bug(
+        "early send counts entries as committed before the flush",
+        "node.drive.obeying",
+        "isinstance(each.message, AppendRequest) and each.message.commit < first for each",
+        "isinstance(each.message, AppendRequest) for each",
+        CLUSTER,
+    ),
+    Bug(
+        "notice of a commit never sent",
+        "node.drive.notices",
+        "self.due = min(self.due, now + HOLD) if self._held else inf",
+        "self.due = inf",
         CLUSTER,
     ),
     # The state and the planners.
@@ -202,14 +244,21 @@ BUGS: tuple[Bug, ...] = (
         "node.state.apply",
         "    if proposal.id in txn.recent:\n        return _remembered(txn.recent, proposal)\n",
         "",
-        CLUSTER,
+        STATE,
+    ),
+    Bug(
+        "session table lost with the next entries",
+        "node.state.txn",
+        "            self._recent = dict(self._base.recent)\n",
+        "            self._recent = {}\n",
+        STATE,
     ),
     Bug(
         "time runs backwards",
         "node.state.apply",
         "txn.begin(max(proposal.at, txn.last_at))",
         "txn.begin(proposal.at)",
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "address freed before the container is gone",
@@ -217,42 +266,42 @@ BUGS: tuple[Bug, ...] = (
         "            self.addresses[host_id][container.address] = container\n",
         "            if container.desired != 'removed':\n"
         "                self.addresses[host_id][container.address] = container\n",
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "port given twice",
         "node.state.taken",
         "holders = self._ports.get((host_id, port.protocol, port.public), ())",
         "holders = self._ports.get((host_id, port.protocol, port.public), ())[1:]",
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "container run on every host",
         "node.plan.agent",
         "rows = {row.uuid: row for row in state.containers.values() if row.host_id == host_id}",
         "rows = {row.uuid: row for row in state.containers.values()}",
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "strays removed by a replica that lags",
         "node.plan.agent",
         "for stray in strays if state_is_current else ():",
         "for stray in strays:",
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "names of stopped containers kept",
         "node.plan.names",
         'return row.desired == "running" and row.seen.status == "running" and row.host_id not in lost',
         'return row.seen.status in ("running", "exited") and row.host_id not in lost',
-        CLUSTER,
+        STATE,
     ),
     Bug(
         "names of containers that never ran",
         "node.plan.names",
         'return row.desired == "running" and row.seen.status == "running" and row.host_id not in lost',
         'return row.desired == "running" and row.host_id not in lost',
-        CLUSTER,
+        STATE,
     ),
     # Gossip.
     Bug(

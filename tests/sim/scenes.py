@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.sim.faults import Scenario
 
-SCENES = ("cluster", "group", "gossip")
+SCENES = ("cluster", "group", "gossip", "disk", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,13 @@ class Outcome:
 
 def play(scenario: Scenario, *, show: Callable[[str], None] | None = None) -> Outcome:
     """Run a scenario here and catch whatever it raises."""
-    players = {"cluster": _play_cluster, "group": _play_group, "gossip": _play_gossip}
+    players = {
+        "cluster": _play_cluster,
+        "group": _play_group,
+        "gossip": _play_gossip,
+        "disk": _play_disk,
+        "state": _play_state,
+    }
     with quiet("corral", "trio"):
         return players[scenario.scene](scenario, show or (lambda line: None))
 
@@ -66,6 +72,22 @@ def _play_gossip(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
     story = GossipStory(scenario.seed)
     failure = _failure_of(story.run)
     return Outcome(scenario, story.cluster.trace_hash(), story.cluster.now, failure)
+
+
+def _play_disk(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
+    from tests.sim.disk_scene import DiskStory
+
+    story = DiskStory(scenario.seed)
+    failure = _failure_of(story.run)
+    return Outcome(scenario, story.trace, float(story.steps), failure)
+
+
+def _play_state(scenario: Scenario, show: Callable[[str], None]) -> Outcome:
+    from tests.sim.state_scene import StateStory
+
+    story = StateStory(scenario.seed, show)
+    failure = _failure_of(story.run)
+    return Outcome(scenario, story.trace, story.lived, failure)
 
 
 def _failure_of(run: Callable[[], None]) -> str | None:
