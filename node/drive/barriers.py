@@ -76,7 +76,7 @@ class Barriers:
         """Handler of Kind.READ_INDEX."""
         index = await self._ask_here() if self.leader() == self.me else None
         if index is None:
-            raise DecodeError("this node does not lead")
+            raise Unavailable("this node does not lead")
         return encode_index(index)
 
     def note_reads(self, reads: Iterable[ReadAnswer]) -> None:

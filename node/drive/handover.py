@@ -47,7 +47,7 @@ class Handover:
     async def transfer(self, to: NodeId | None) -> NodeId:
         """Have the voter `to`, or whoever is furthest, lead; return who leads then.
 
-        RefusedError if it cannot be that one, Unavailable if it did not come to pass.
+        RefusedError if this node leads and it cannot be that one, Unavailable if it did not come to pass.
         """
         raft = self.raft()
         leader = None if raft is None else raft.leader
@@ -73,11 +73,11 @@ class Handover:
         """Handler of Kind.TRANSFER."""
         raft = self.raft()
         if raft is None or not raft.is_leader:
-            raise DecodeError("this node does not lead")
+            raise Unavailable("this node does not lead")
         try:
             return (await self._transfer_here(_read_node(payload))).encode()
-        except (RefusedError, Unavailable) as error:
-            raise DecodeError(str(error)) from None
+        except RefusedError as refused:
+            raise Unavailable(str(refused)) from None
 
     async def _ask_there(self, leader: NodeId, to: NodeId | None) -> NodeId:
         payload = (to or "").encode()
