@@ -193,7 +193,7 @@ class Consensus:
         unknown is while no leader is known here: it may have come, and come to lead, since this state was current.
         """
         state, raft = self._state, self._raft
-        if state is None or raft is None or node in raft.config.members or node == raft.leader:
+        if state is None or raft is None or raft.may_belong(node) or node == raft.leader:
             return True
         return self.is_host(node) or (node not in state.removed_nodes and raft.leader is None)
 
@@ -329,8 +329,9 @@ class Consensus:
             self._wake.set()
 
     async def _wait_for_input(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if self._raft is not None and not (self._messages or self._proposals.offered or self._calls):
+        if self._messages or self._proposals.offered or self._calls or self._raft is None:
+            await trio.lowlevel.checkpoint()
+        else:
             with trio.move_on_at(min(self._raft.wake_at, self._notices.due)):
                 await self._wake.wait()
         self._wake = trio.Event()

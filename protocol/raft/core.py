@@ -2,9 +2,7 @@
 
 The driver (node/drive/consensus.py) owns time and I/O.  It feeds inputs, then calls `take_output` and obeys it in the
 order that Output states: persist, send, apply.  What is in an output therefore counts as persisted here.  Equal
-inputs give equal outputs; chance enters only through `rng`.
-
-Section numbers in comments are those of Ongaro's dissertation.
+inputs give equal outputs; chance enters only through `rng`.  Section numbers are those of Ongaro's dissertation.
 """
 
 from collections.abc import Mapping
@@ -91,8 +89,7 @@ class Raft:
         self._told = self._news()
         self._reset_election(now)
         if self.config.voters == (me,):
-            # Nobody else could lead or be disturbed.
-            self.wake_at = now
+            self.wake_at = now  # Nobody else could lead or be disturbed.
 
     # What the driver may look at.
 
@@ -112,6 +109,10 @@ class Raft:
     @property
     def is_config_committed(self) -> bool:
         return self._log.is_config_committed
+
+    def may_belong(self, node: NodeId) -> bool:
+        """Whether a node is a member, or is one if a change that is not committed is taken back."""
+        return any(node in config.members for config in self._log.possible_configs)
 
     @property
     def commit_index(self) -> Index:
@@ -369,9 +370,7 @@ class Raft:
 
     def _may_campaign(self) -> bool:
         # 4.2.2: a voter whose removal is not known to be committed may still be needed to commit it.
-        if self.me in self.config.voters:
-            return True
-        return not self.is_config_committed and self.me in self._log.previous_config.voters
+        return any(self.me in config.voters for config in self._log.possible_configs)
 
     def _is_content(self, now: float) -> bool:
         """4.2.3: a member that has a leader does not help to replace it."""

@@ -51,9 +51,10 @@ class Log:
         return self.config_index <= self.commit_index
 
     @property
-    def previous_config(self) -> Config:
-        """The configuration before the latest, as far as it is known."""
-        return self._configs[-2][1] if len(self._configs) > 1 else self.config
+    def possible_configs(self) -> tuple[Config, ...]:
+        """The latest configuration and, while that may still be taken back, the one before."""
+        known = 1 if self.is_config_committed else 2
+        return tuple(config for _, config in self._configs[-known:])
 
     def config_at(self, index: Index) -> Config:
         """Return the configuration in force at `index`, which must not lie behind the snapshot."""

@@ -24,6 +24,7 @@ from protocol.raft.messages import (
     EntryKind,
     SnapshotChunk,
     SnapshotMeta,
+    encode_config,
     encode_message,
     make_config,
 )
@@ -362,6 +363,28 @@ async def test_removed_host_is_not_heard_once_it_is_out_of_the_group(autojump_cl
         consensus.propose_config(make_config([ME]))
         await trio.sleep(0.1)
         assert not consensus.may_speak(OTHER)
+
+
+async def test_removed_host_is_heard_while_the_change_that_takes_it_out_may_be_taken_back(
+    autojump_clock: MockClock,
+) -> None:
+    # Whoever leads next may be the removed host itself, from a log that never had that change.
+    follower = Follower(two_voters())
+    third = NodeId("9" * 32)
+    before = follower.disk.disk.saved.entries[-1]
+    first = before.index + 1
+    remove = encode_proposal(Proposal(id="a" * 32, at=2000, command=RemoveHost(id=2)))
+    entries = (
+        Entry(Index(first), Term(2), EntryKind.CONFIG, encode_config(make_config(sorted([ME, OTHER, third])))),
+        Entry(Index(first + 1), Term(2), EntryKind.COMMAND, remove),
+        Entry(Index(first + 2), Term(2), EntryKind.CONFIG, encode_config(make_config(sorted([ME, third])))),
+    )
+    async with running(follower.consensus) as consensus:
+        await follower.hear(before, entries, first + 1)
+        await trio.sleep(2.0)
+        assert not consensus.is_host(OTHER)
+        assert consensus.raft.leader is None
+        assert consensus.may_speak(OTHER)
 
 
 async def test_unknown_node_is_heard_only_while_nobody_leads(autojump_clock: MockClock) -> None:
