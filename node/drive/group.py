@@ -15,7 +15,7 @@ from node.ports import ConsensusView, FollowerView
 from protocol.ids import Index, NodeId
 from protocol.messages import Kind
 from protocol.raft.core import Raft
-from protocol.raft.vocabulary import LeaderChanged, LogLost, Output
+from protocol.raft.vocabulary import ConfigChanged, LeaderChanged, LogLost, Output
 
 log = logging.getLogger("corral.group")
 
@@ -96,6 +96,9 @@ class Group:
                         "or put back; it votes again once it has caught up as a learner"
                     )
                     log.error("%s", self._lost_logs[peer])
+                case ConfigChanged(config, _, True):
+                    lost = self._lost_logs.items()
+                    self._lost_logs = {peer: text for peer, text in lost if peer in config.voters}
                 case LeaderChanged():
                     self._lost_logs.clear()
                     self.barriers.note_progress()
