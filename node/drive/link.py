@@ -15,8 +15,9 @@ from types import MappingProxyType
 
 import trio
 
+from node.drive.channel import Channel
 from node.drive.credentials import Credentials, server_name
-from node.drive.outbox import NETWORK_ERRORS, WRITE_TIMEOUT, Outbox
+from node.drive.outbox import NETWORK_ERRORS, Outbox
 from node.drive.refusals import Bad, CutError, Refusals, UnknownKindError, leaves_of
 from node.ports import Unavailable
 from protocol.errors import DecodeError, ProtocolError
@@ -40,11 +41,9 @@ MAX_STRANGERS_PER_ADDRESS = 8
 MAX_STRANGER_FRAME_BYTES = MAX_JOIN_BYTES + ENVELOPE_BYTES
 STRANGER_TIMEOUT = 60.0
 """How long one without a certificate may stay connected: long enough for a whole join."""
-OUTBOX_FRAMES = 1024
 REQUESTS_AT_ONCE = 64
 DEFERRED_AT_ONCE = 2048
 """Requests of one connection that are taken and not answered yet."""
-READ_BYTES = 65536
 
 UNKNOWN_ASKER = "this node does not know the asker as a host of the cluster"
 REFUSAL = b"it is no host of the cluster any more; `node leave --force` takes away what is left of it there"
@@ -104,8 +103,7 @@ class _Peer:
     """Our side of the connection to one peer."""
 
     node: NodeId
-    send: trio.MemorySendChannel[bytes]
-    receive: trio.MemoryReceiveChannel[bytes]
+    outbox: Outbox = field(default_factory=Outbox)
     waiting: dict[int, tuple[trio.Event, list[Frame]]] = field(default_factory=dict)
     next_number: int = 1
     connected: bool = False
@@ -163,9 +161,8 @@ class Link:
     def send(self, node: NodeId, payload: bytes) -> None:
         """Send a one-way Raft message, or drop it when the peer is not connected or slow."""
         peer = self._peer(node)
-        if peer.connected:
-            with suppress(trio.WouldBlock):
-                peer.send.send_nowait(encode_frame(Frame(Kind.RAFT, 0, payload)))
+        if peer.connected and peer.outbox.has_room:
+            peer.outbox.put(encode_frame(Frame(Kind.RAFT, 0, payload)))
 
     async def request(self, node: NodeId, kind: Kind, payload: bytes, *, timeout: float) -> bytes:
         """Ask `node` and return its reply; LinkDownError without an answer, RequestFailedError with a bad one."""
@@ -175,7 +172,8 @@ class Link:
         peer.waiting[number] = (done, answer)
         try:
             with trio.move_on_after(timeout):
-                await peer.send.send(encode_frame(Frame(kind, number, payload)))
+                await peer.outbox.wait_for_room()
+                peer.outbox.put(encode_frame(Frame(kind, number, payload)))
                 await done.wait()
         finally:
             peer.waiting.pop(number, None)
@@ -218,7 +216,7 @@ class Link:
     def _peer(self, node: NodeId) -> _Peer:
         peer = self._peers.get(node)
         if peer is None:
-            peer = self._peers[node] = _Peer(node, *trio.open_memory_channel[bytes](OUTBOX_FRAMES))
+            peer = self._peers[node] = _Peer(node)
             if self._nursery is None:
                 raise RuntimeError("the link is not running")
             self._nursery.start_soon(self._keep_connected, peer)
@@ -228,10 +226,10 @@ class Link:
         backoff = FIRST_BACKOFF
         with peer.scope:
             while True:
-                stream = await self._connect(peer.node)
-                if stream is not None:
+                channel = await self._connect(peer.node)
+                if channel is not None:
                     backoff = FIRST_BACKOFF
-                    await self._converse(peer, stream)
+                    await self._converse(peer, channel)
                     self._on_lost(peer.node)
                 _drain(peer)
                 peer.kick = trio.Event()
@@ -239,7 +237,7 @@ class Link:
                     await peer.kick.wait()
                 backoff = min(backoff * 2, LAST_BACKOFF)
 
-    async def _connect(self, node: NodeId) -> "trio.SSLStream[trio.SocketStream] | None":
+    async def _connect(self, node: NodeId) -> Channel | None:
         where = self._resolve(node)
         if where is None:
             return None
@@ -248,9 +246,9 @@ class Link:
             try:
                 tcp = await trio.open_tcp_stream(*where)
                 _bound_silence(tcp)
-                stream = trio.SSLStream(tcp, self._credentials.client, server_hostname=server_name(node))
-                await stream.do_handshake()
-                return stream
+                channel = Channel(tcp, self._credentials.client, server_hostname=server_name(node))
+                await channel.do_handshake()
+                return channel
             except (ValueError, *NETWORK_ERRORS) as error:  # ValueError: no address at all.
                 self._refusals.note_error(error, f"node {node[:8]} at {where[0]}", trio.current_time())
                 log.debug("cannot reach %s at %s:%s: %s", node[:8], *where, error)
@@ -258,17 +256,17 @@ class Link:
             await trio.aclose_forcefully(tcp)
         return None
 
-    async def _converse(self, peer: _Peer, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+    async def _converse(self, peer: _Peer, channel: Channel) -> None:
         """Write what is queued and hand out replies, until the connection breaks."""
         peer.connected = True
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_write_all, stream, peer.receive, nursery.cancel_scope)
+                nursery.start_soon(peer.outbox.write_all, channel, nursery.cancel_scope)
                 reader = FrameReader()
                 with suppress(*NETWORK_ERRORS):
                     try:
-                        while data := await stream.receive_some(READ_BYTES):
-                            for frame in reader.feed(bytes(data)):
+                        while data := await channel.receive():
+                            for frame in reader.feed(data):
                                 self._take_reply(peer, frame)
                     except ProtocolError as error:
                         self._refusals.note_error(error, f"node {peer.node[:8]}", trio.current_time())
@@ -276,7 +274,7 @@ class Link:
         finally:
             peer.connected = False
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(stream)
+                await channel.close()
 
     def _take_reply(self, peer: _Peer, frame: Frame) -> None:
         if frame.kind == Kind.FAILED and frame.number == 0 and peer.node not in self.refused_by:
@@ -291,8 +289,8 @@ class Link:
         """Serve one incoming connection; whatever it sends, only this connection suffers."""
         self._connections += 1
         try:
-            if self._connections <= MAX_CONNECTIONS and (stream := await self._shake_hands(tcp)) is not None:
-                await self._serve_caller(_identify(stream, tcp), stream)
+            if self._connections <= MAX_CONNECTIONS and (channel := await self._shake_hands(tcp)) is not None:
+                await self._serve_caller(_identify(channel, tcp), channel)
         except* (ProtocolError, trio.TooSlowError, *NETWORK_ERRORS) as errors:
             for error in leaves_of(errors):
                 self._refusals.note_error(error, _address_of(tcp), trio.current_time())
@@ -302,7 +300,7 @@ class Link:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(tcp)
 
-    async def _shake_hands(self, tcp: trio.SocketStream) -> "trio.SSLStream[trio.SocketStream] | None":
+    async def _shake_hands(self, tcp: trio.SocketStream) -> Channel | None:
         """Return the connection once TLS is up, None for one too many."""
         _bound_silence(tcp)
         address = str(tcp.socket.getpeername()[0])
@@ -313,57 +311,55 @@ class Link:
             with trio.fail_after(HANDSHAKE_TIMEOUT):
                 # What TLS needs is made only for one that says something.
                 await tcp.socket.recv(1, socket.MSG_PEEK)
-                stream = trio.SSLStream(tcp, self._credentials.server, server_hostname=None, server_side=True)
-                await stream.do_handshake()
-                return stream
+                channel = Channel(tcp, self._credentials.server, server_side=True)
+                await channel.do_handshake()
+                return channel
         finally:
             self._unknown[address] -= 1
             if not self._unknown[address]:
                 del self._unknown[address]
 
-    async def _serve_caller(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+    async def _serve_caller(self, caller: Caller, channel: Channel) -> None:
         if caller.node is None:
-            await self._serve_stranger(caller, stream)
+            await self._serve_stranger(caller, channel)
             return
         if not self._may_speak(caller.node):
             level = logging.DEBUG if caller.node in self._refused else logging.WARNING  # It tries again each second.
             self._refused.add(caller.node)
             log.log(level, "refused node %s at %s: it is no member", caller.node[:8], caller.address)
             with trio.move_on_after(HANDSHAKE_TIMEOUT):
-                await stream.send_all(encode_frame(Frame(Kind.FAILED, 0, REFUSAL)))
+                await channel.send_all(encode_frame(Frame(Kind.FAILED, 0, REFUSAL)))
             return
         scopes = self._incoming.setdefault(caller.node, set())
         with trio.CancelScope() as scope:
             scopes.add(scope)
             try:
-                await self._read_requests(caller, stream, FrameReader())
+                await self._read_requests(caller, channel, FrameReader())
             finally:
                 scopes.discard(scope)
                 if not scopes:
                     self._incoming.pop(caller.node, None)
                 self._on_lost(caller.node)
 
-    async def _serve_stranger(self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+    async def _serve_stranger(self, caller: Caller, channel: Channel) -> None:
         if self._strangers.total() >= MAX_STRANGERS or self._strangers[caller.address] >= MAX_STRANGERS_PER_ADDRESS:
             return
         self._strangers[caller.address] += 1
         try:
             with trio.move_on_after(STRANGER_TIMEOUT):
-                await self._read_requests(caller, stream, FrameReader(MAX_STRANGER_FRAME_BYTES))
+                await self._read_requests(caller, channel, FrameReader(MAX_STRANGER_FRAME_BYTES))
         finally:
             self._strangers[caller.address] -= 1
             if not self._strangers[caller.address]:
                 del self._strangers[caller.address]
 
-    async def _read_requests(
-        self, caller: Caller, stream: "trio.SSLStream[trio.SocketStream]", reader: FrameReader
-    ) -> None:
+    async def _read_requests(self, caller: Caller, channel: Channel, reader: FrameReader) -> None:
         outbox, deferred = Outbox(), _Deferred()
         limit = trio.Semaphore(REQUESTS_AT_ONCE)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.write_all, stream, nursery.cancel_scope)
-            while data := await stream.receive_some(READ_BYTES):
-                for frame in reader.feed(bytes(data)):
+            nursery.start_soon(outbox.write_all, channel, nursery.cancel_scope)
+            while data := await channel.receive():
+                for frame in reader.feed(data):
                     if frame.kind not in KINDS:
                         raise UnknownKindError(f"a frame of kind {frame.kind}; is that host's release later than ours?")
                     if frame.kind == Kind.RAFT and caller.node is not None:
@@ -440,36 +436,14 @@ def _address_of(tcp: trio.SocketStream) -> str:
     return "somebody who is gone"
 
 
-def _identify(stream: "trio.SSLStream[trio.SocketStream]", tcp: trio.SocketStream) -> Caller:
-    certificate: bytes | None = stream.getpeercert(binary_form=True)
+def _identify(channel: Channel, tcp: trio.SocketStream) -> Caller:
+    certificate = channel.certificate()
     address = str(tcp.socket.getpeername()[0])
     return Caller(node_id_of(certificate) if certificate else None, address)
 
 
 def _drain(peer: _Peer) -> None:
     """Forget what was queued for a connection that is gone, and wake whoever waits for a reply on it."""
-    with suppress(trio.WouldBlock):
-        while True:
-            peer.receive.receive_nowait()
+    peer.outbox.clear()
     for done, _ in peer.waiting.values():
         done.set()
-
-
-async def _write_all(
-    stream: "trio.SSLStream[trio.SocketStream]",
-    frames: trio.MemoryReceiveChannel[bytes],
-    on_failure: trio.CancelScope,
-) -> None:
-    """The only writer of a connection.  What waits is sent in one piece; a peer that takes nothing is dropped."""
-    try:
-        while True:
-            data = [await frames.receive()]
-            size = len(data[0])
-            with suppress(trio.WouldBlock):
-                while size < READ_BYTES:
-                    data.append(frames.receive_nowait())
-                    size += len(data[-1])
-            with trio.fail_after(WRITE_TIMEOUT):
-                await stream.send_all(b"".join(data))
-    except (trio.TooSlowError, *NETWORK_ERRORS):
-        on_failure.cancel()
