@@ -1,10 +1,15 @@
-"""The log store behind one worker thread, so that a flush of the disk never holds up the event loop.
+"""The log store behind a thread of its own, so that a flush of the disk never holds up the event loop.
 
-A snapshot is written in steps between which other writes get their turn.
+A snapshot is written in steps between which other writes get their turn.  The thread says by a descriptor that it is
+done: whoever waits is woken by that alone, where a pool of threads takes three rounds of the loop.
 """
 
+import os
+import threading
+import weakref
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from queue import SimpleQueue
+from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
@@ -22,6 +27,10 @@ class ThreadedStore:
     def __init__(self, store: LogStore) -> None:
         self._store = store
         self._turn = trio.Lock()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        threading.Thread(target=_work, args=(self._jobs, self._done), name="log store", daemon=True).start()
+        weakref.finalize(self, self._jobs.put, None)
 
     async def load(self) -> tuple[SavedState, Index]:
         return await self._call(self._store.load)
@@ -45,5 +54,49 @@ class ThreadedStore:
         return staging
 
     async def _call(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        async with self._turn:
-            return await trio.to_thread.run_sync(function, *args)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._turn.acquire_nowait()  # To acquire would be a round of the loop even when it is free.
+        except trio.WouldBlock:
+            await self._turn.acquire()
+        try:
+            job = _Job(function, args)
+            self._jobs.put(job)
+            with trio.CancelScope(shield=True):  # What was begun is waited for: the next call may not overlap it.
+                await trio.lowlevel.wait_readable(self._done)
+            os.eventfd_read(self._done)
+        finally:
+            self._turn.release()
+        if job.error is not None:
+            try:
+                raise job.error
+            finally:
+                del job  # The error refers to this frame, which would refer to the error.
+        result: T = job.result
+        return result
+
+
+class _Job:
+    """A call, and what came of it."""
+
+    __slots__ = ("_args", "_function", "error", "result")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function, self._args = function, args
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def do(self) -> None:
+        try:
+            self.result = self._function(*self._args)
+        except BaseException as error:
+            self.error = error
+
+
+def _work(jobs: "SimpleQueue[_Job | None]", done: int) -> None:
+    """The thread: it ends with the store, to which it has no reference."""
+    while (job := jobs.get()) is not None:
+        job.do()
+        del job
+        os.eventfd_write(done, 1)
+    os.close(done)
