@@ -34,6 +34,8 @@ from node.ports import Engine, EngineContainer, EngineError, RefusedError, Unava
 from protocol.ids import NodeId
 
 SETTLE = 0.005
+APART = 0.02
+"""While changes never end, the engine is asked no more often."""
 AT_LEAST_EVERY = 30.0
 ENGINE_RETRY = 2.0
 STEPS_AT_ONCE = 6
@@ -81,7 +83,7 @@ class Agent:
                         log.warning("the engine cannot be used: %s", error)
                     self.trouble = str(error)
                     wait = ENGINE_RETRY
-                await self.wakeup.wait(at_most=wait, settle=SETTLE)
+                await self.wakeup.wait(at_most=wait, settle=SETTLE, apart=APART)
 
     async def _wake_when_ready(self) -> None:
         await self._ready.wait()
