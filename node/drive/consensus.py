@@ -25,9 +25,10 @@ from node.drive.link import Caller, Reply
 from node.drive.notices import Notices
 from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
+from node.drive.snapshots import Snapshots
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
-from node.state import Indexes, apply_proposals, decode_state, encode_state
+from node.state import Indexes, apply_proposals, decode_state
 from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId
 from protocol.raft.core import Raft
@@ -37,7 +38,6 @@ from protocol.raft.messages import (
     Entry,
     EntryKind,
     RaftMessage,
-    SnapshotMeta,
     decode_message,
     encode_message,
 )
@@ -90,7 +90,6 @@ class Consensus:
         self._rng = rng
         self._timing = timing or Timing()
         self._limits = limits
-        self._snapshot_every = snapshot_every
         self._offload = offload
         self._raft: Raft | None = None
         self._state: State | None = None
@@ -109,14 +108,21 @@ class Consensus:
             rng=rng,
             retry_interval=self._timing.heartbeat_interval,
         )
+        self._snapshots = Snapshots(
+            storage,
+            offload,
+            now_ms,
+            self._call,
+            raft=lambda: self._raft,
+            applied=lambda: (self._state, self._applied),
+            every=snapshot_every,
+        )
         self.group = self._make_group()
         self._listeners: list[Applied] = []
         self._group_listeners: list[Callable[[], None]] = []
-        self._applied = self._commit_on_disk = self._snapshot_index = self._heard_commit = Index(0)
+        self._applied = self._commit_on_disk = self._heard_commit = Index(0)
         self._stale_since: int | None = None
-        self._snapshot_at: int | None = None
-        self._is_current = self._snapshotting = False
-        self._snapshot_lock = trio.Lock()  # A snapshot is made of the state, or takes its place: never both at once.
+        self._is_current = False
         self._disk = DiskTrouble()
         self.on_unreadable: Callable[[NodeId, str], None] = lambda node, why: None
         self.skipped_entries = 0
@@ -130,7 +136,7 @@ class Consensus:
             applied=lambda: self._applied,
             state=lambda: self._state,
             call=self._call,
-            make_snapshot=self._make_snapshot,
+            make_snapshot=self._snapshots.make,
             offload=self._offload,
             retry_interval=self._timing.heartbeat_interval,
         )
@@ -173,7 +179,7 @@ class Consensus:
 
     @property
     def consensus(self) -> ConsensusView:
-        since, made_at = self._stale_since, self._snapshot_at
+        since, made_at = self._stale_since, self._snapshots.made_at
         return view_of(self.raft, self._applied, trio.current_time(), stale_since=since, snapshot_at=made_at)
 
     @property
@@ -367,8 +373,8 @@ class Consensus:
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
         early, late = split_sends(output, is_leader=raft.is_leader)
         self._send(early)
-        async with self._snapshot_lock if output.install is not None else nullcontext():
-            if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshot_every:
+        async with self._snapshots.lock if output.install is not None else nullcontext():
+            if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshots.every:
                 await self._write(output, raft.commit_index)
                 crash_at("consensus.before-send")
             self._send(late)
@@ -379,11 +385,9 @@ class Consensus:
                 await self._install(output.install)
         await self._apply(output.apply)
         if output.load_snapshot:
-            nursery.start_soon(self._load_snapshot)
+            nursery.start_soon(self._snapshots.load)
         self._note_events(raft, output)
-        if self._applied >= self._snapshot_index + self._snapshot_every and not self._snapshotting:
-            self._snapshotting = True
-            nursery.start_soon(self._make_snapshot)
+        self._snapshots.begin_if_due(nursery)
 
     def _send(self, envelopes: Sequence[Envelope]) -> None:
         now = trio.current_time()
@@ -416,7 +420,7 @@ class Consensus:
     async def _restore(self, saved: SavedState, commit: Index) -> None:
         """Rebuild the state from the snapshot and the entries that are known to be committed."""
         if saved.snapshot is not None:
-            self._snapshot_index = saved.snapshot.index
+            self._snapshots.index = saved.snapshot.index
             # After a failure of the disk the state is here still, and further than that mostly.
             if saved.snapshot.index > self._applied and (snapshot := await self._storage.load_snapshot()) is not None:
                 await self._install(snapshot)
@@ -425,7 +429,7 @@ class Consensus:
 
     async def _install(self, snapshot: Snapshot) -> None:
         state = await self._offload(decode_state, snapshot.state)
-        self._applied = self._snapshot_index = snapshot.meta.index
+        self._applied = self._snapshots.index = snapshot.meta.index
         self._last_at = max(self._last_at, state.last_at)
         self._indexes = Indexes()
         self._replace(state, ())
@@ -474,28 +478,3 @@ class Consensus:
         self._changed = trio.Event()
         for listener in self._listeners:
             listener(state, changes)
-
-    async def _load_snapshot(self) -> None:
-        if (snapshot := await self._storage.load_snapshot()) is not None:
-            self._call(lambda raft, now: raft.handle_snapshot_loaded(snapshot, now))
-
-    async def _make_snapshot(self) -> None:
-        """Write the state as it is now; it is one immutable value, so encoding it in a thread is safe."""
-        try:
-            async with self._snapshot_lock:
-                state, index = self._state, self._applied
-                # After a start the core learns only from the leader how much of what we have applied is committed.
-                if state is None or not self.raft.snapshot_index < index <= self.raft.applied_index:
-                    return
-                meta = self.raft.snapshot_meta(index)
-                encoded = await self._offload(encode_state, state)
-                await self._storage.save_snapshot(Snapshot(meta, encoded))
-                self._snapshot_index, self._snapshot_at = index, self._now_ms()
-            self._call(partial(self._note_snapshot, meta))
-            log.info("made a snapshot at index %d, %d bytes", index, len(encoded))
-        finally:
-            self._snapshotting = False
-
-    def _note_snapshot(self, meta: SnapshotMeta, raft: Raft, now: float) -> None:
-        if self._snapshot_index == meta.index:  # Else one that was installed has taken its place.
-            raft.handle_snapshot_made(meta, now)

@@ -273,7 +273,7 @@ async def test_snapshot_of_ours_does_not_replace_a_newer_one_of_the_leaders(auto
             await release.wait()
         return function(*rest)  # type: ignore[operator]
 
-    follower.consensus._offload = hold
+    follower.consensus._snapshots.offload = hold
     async with running(follower.consensus) as consensus:
         entries = tuple(Entry(Index(last.index + n), Term(2), EntryKind.NOOP, b"") for n in range(1, 12))
         await follower.hear(last, entries, entries[-1].index)
@@ -324,7 +324,7 @@ async def test_snapshot_of_a_state_that_is_replaced_does_not_outlive_it(autojump
             await release.wait()
         return function(*rest)  # type: ignore[operator]
 
-    follower.consensus._offload = hold
+    follower.consensus._snapshots.offload = hold
     async with running(follower.consensus) as consensus:
         await follower.hear(last, (), int(last.index))
         right = consensus.state
