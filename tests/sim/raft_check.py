@@ -1,14 +1,17 @@
 """The invariants that every event of a simulated Raft group is held against; knows everything, changes nothing."""
 
 from collections import Counter
+from math import inf
 
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.core import Raft
 from protocol.raft.messages import (
     NOBODY,
+    AppendRequest,
     Entry,
     EntryKind,
     RaftMessage,
+    SnapshotChunk,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -76,6 +79,8 @@ class Checker:
         if isinstance(message, TimeoutNow) and sender.raft is not None and heir is not None:
             has_all = heir.disk.holds(sender.raft.last_index, sender.raft.term_at(sender.raft.last_index) or Term(0))
             self.require(has_all, f"3.10: {sender.name[0]} hands over to {heir.name[0]}, which lacks entries")
+            is_voter = receiver in sender.disk.config().voters
+            self.require(is_voter, f"3.10: {sender.name[0]} hands over to {receiver[0]}, which has no vote")
         if isinstance(message, VoteRequest):
             self._last_of[sender.name, message.term] = (message.last_term, message.last_index)
         if isinstance(message, VoteReply) and message.granted and not message.pre:
@@ -84,6 +89,38 @@ class Checker:
             own = (sender.raft.term_at(sender.raft.last_index) or Term(0), sender.raft.last_index)
             is_fit = self._last_of[receiver, message.term] >= own
             self.require(is_fit, f"{sender.name[0]} votes for {receiver[0]}, whose log is older")
+
+    def check_heard(
+        self,
+        member: Member,
+        sender: NodeId,
+        message: RaftMessage,
+        before: tuple[Term, bool],
+        now: float,
+        timeout: float,
+    ) -> None:
+        """4.2.3: nobody who leads, or hears a leader, goes on to another term because a candidate asks for a vote."""
+        raft = member.raft
+        assert raft is not None
+        if isinstance(message, VoteRequest) and not message.is_transfer:
+            term, has_led = before
+            content = has_led or self._silence(member, term, now) < timeout
+            self.require(raft.term == term or not content, f"4.2.3: {sender[0]} takes {member.name[0]} from its leader")
+        if isinstance(message, AppendRequest | SnapshotChunk) and (raft.leader, raft.term) == (sender, message.term):
+            member.heard = (sender, message.term, now)
+
+    def check_promise(self, member: Member, message: RaftMessage, now: float, timeout: float) -> None:
+        """9.6: nor does it promise its vote to anybody."""
+        raft = member.raft
+        assert raft is not None
+        if isinstance(message, VoteReply) and message.pre and message.granted:
+            silent = self._silence(member, raft.term, now)
+            content = raft.is_leader or silent < timeout
+            self.require(not content, f"4.2.3: {member.name[0]} promises a vote {silent:.3f} s after its leader spoke")
+
+    def _silence(self, member: Member, term: Term, now: float) -> float:
+        """For how long it has heard nothing from the leader of the term it is in."""
+        return now - member.heard[2] if member.heard is not None and member.heard[1] == term else inf
 
     def _check_vote(self, voter: NodeId, candidate: NodeId, term: Term) -> None:
         first = self._votes.setdefault((voter, term), candidate)

@@ -118,7 +118,7 @@ class Cluster:
         member.life += 1
         member.alarm_at = inf
         member.seen_commit = member.machine.index
-        member.lonely_since = inf
+        member.lonely_since, member.heard = inf, None
         self._note_contacts()
         self._schedule(member)
 
@@ -134,7 +134,14 @@ class Cluster:
         if is_noticed:
             for other in self.members.values():
                 if other.raft is not None and frozenset((name, other.name)) not in self.cut:
-                    self._later(other, self.rng.uniform(0, 0.3), lambda r: r.handle_peer_lost(name, self.now))
+                    self._later(other, self.rng.uniform(0, 0.3), lambda r: self.lose_peer(r, name))
+
+    def lose_peer(self, raft: Raft, peer: NodeId) -> None:
+        """Let a member know that its link to `peer` broke."""
+        member = self.members[raft.me]
+        if member.heard is not None and member.heard[0] == peer:
+            member.heard = None
+        raft.handle_peer_lost(peer, self.now)
 
     def _note_contact(self, member: Member) -> None:
         """Note whether a majority is up and not cut off from `member`."""
@@ -235,6 +242,7 @@ class Cluster:
             return
         for envelope in output.send:
             self.check.check_send(member, envelope.to, envelope.message, self.members.get(envelope.to))
+            self.check.check_promise(member, envelope.message, self.now, self._timing.election_timeout)
             self._transmit(member, envelope.to, envelope.message)
         if has_written and self._crashes(member, "after send", self.faults.crash_after_send):
             return
@@ -296,11 +304,16 @@ class Cluster:
             message = decode_message(encoded)
             receiver = self.members[to]
             if receiver.slowness:
-                self._later(receiver, receiver.slowness, lambda r: r.handle_message(sender, message, self.now))
+                self._later(receiver, receiver.slowness, lambda r: self._hand(r, sender, message))
             else:
-                self.act_on(to, lambda r: r.handle_message(sender, message, self.now))
+                self.act_on(to, lambda r: self._hand(r, sender, message))
 
         return arrive
+
+    def _hand(self, raft: Raft, sender: NodeId, message: RaftMessage) -> None:
+        member, before = self.members[raft.me], (raft.term, raft.is_leader)
+        raft.handle_message(sender, message, self.now)
+        self.check.check_heard(member, sender, message, before, self.now, self._timing.election_timeout)
 
     def _apply(self, member: Member, output: Output) -> None:
         if output.install is not None:

@@ -79,5 +79,7 @@ class Member:
     slowness: float = 0.0
     seen_commit: int = 0
     has_spoilt: bool = False
+    heard: tuple[NodeId, Term, float] | None = None
+    """Whom it followed, in which term, when it heard from it last; None once it had a reason to doubt."""
     lonely_since: float = inf
     """Since when it cannot reach a majority of its voters."""

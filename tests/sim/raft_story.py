@@ -211,7 +211,7 @@ class Story:
 
     def _break_link(self, one: NodeId) -> None:
         """Let `one` believe that its leader is gone."""
-        self.cluster.act_on(one, lambda raft: raft.handle_peer_lost(raft.leader or one, self.cluster.now))
+        self.cluster.act_on(one, lambda raft: self.cluster.lose_peer(raft, raft.leader or one))
 
     def _transfer(self, one: NodeId) -> None:
         """Hand leadership to `one`, or to whom the leader likes best."""

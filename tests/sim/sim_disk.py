@@ -104,6 +104,9 @@ class StoreDisk:
 
     async def write(self, output: Output, commit: Index) -> None:
         await self._put(lambda: self._opened().write(output, commit), lambda disk: disk.write(output))
+        self._require(
+            not _has_gap(self.shadow.saved), f"nothing yet: it was given {_tell(self.shadow.saved)}, with a gap"
+        )
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         await self._put(lambda: self._opened().save_snapshot(snapshot), lambda disk: _keep(disk, snapshot))
@@ -210,6 +213,13 @@ class StoreDisk:
 def _keep(disk: Disk, snapshot: Snapshot) -> None:
     disk.snapshot = snapshot
     disk.saved = SavedState(disk.saved.hard, snapshot.meta, disk.saved.entries)
+
+
+def _has_gap(saved: SavedState) -> bool:
+    entries, since = saved.entries, saved.snapshot.index if saved.snapshot else 0
+    if not entries:
+        return False
+    return entries[0].index > since + 1 or entries[-1].index - entries[0].index != len(entries) - 1
 
 
 def _tell(saved: SavedState) -> str:

@@ -39,6 +39,21 @@ def test_gossip_never_believes_less_and_converges(seed: int) -> None:
     assert play(short(seed, scene="gossip")).failure is None
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_disk_gives_back_what_was_promised_or_refuses(seed: int) -> None:
+    assert play(short(seed, scene="disk")).failure is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_state_stays_what_it_must_be_and_settles_whoever_asks_for_what(seed: int) -> None:
+    assert play(short(seed, scene="state")).failure is None
+
+
+@pytest.mark.parametrize("scene", ["disk", "state"])
+def test_scene_goes_the_same_way_from_the_same_seed(scene: str) -> None:
+    assert play(short(1, scene=scene)).trace == play(short(1, scene=scene)).trace
+
+
 def test_cluster_lives_the_same_life_from_the_same_seed() -> None:
     first, second = play(short(8, "hell")), play(short(8, "hell"))
     assert first.trace == second.trace
@@ -52,12 +67,12 @@ def test_planted_bug_still_fits_the_source(bug: planted.Bug) -> None:
     compile(planted.mutated(bug), str(bug.path), "exec")
 
 
-QUICK = ("vote twice in a term", "majority off by one", "refuted in the same incarnation")
+QUICK = ("majority off by one", "stale incarnation wins", "entry read without its checksum", "port given twice")
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_planted_bug_is_found(name: str) -> None:
-    catch = planted.look_for(planted.by_name(name), range(100), ("group", "gossip"))
+    catch = planted.look_for(planted.by_name(name), range(100), ("group", "gossip", "disk", "state"))
     assert catch.scene is not None, str(catch)
 
 
