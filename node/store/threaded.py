@@ -1,14 +1,15 @@
 """The log store behind a thread of its own, so that a flush of the disk never holds up the event loop.
 
-A snapshot is written in steps between which other writes get their turn.  The thread says by a descriptor that it is
-done: whoever waits is woken by that alone, where a pool of threads takes three rounds of the loop.
+A snapshot is written in steps between which other writes get their turn.  The thread is asked, and says that it is
+done, by descriptors: whoever waits is woken by that alone, and writing to one lets go of the interpreter, which the
+other side needs at once.
 """
 
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
 
 import trio
@@ -27,10 +28,13 @@ class ThreadedStore:
     def __init__(self, store: LogStore) -> None:
         self._store = store
         self._turn = trio.Lock()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs = deque[_Job]()
+        self._asked = os.eventfd(0, os.EFD_CLOEXEC)
         self._done = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        threading.Thread(target=_work, args=(self._jobs, self._done), name="log store", daemon=True).start()
-        weakref.finalize(self, self._jobs.put, None)
+        thread = threading.Thread(target=_work, args=(self._jobs, self._asked, self._done), name="log store")
+        thread.daemon = True
+        thread.start()
+        weakref.finalize(self, os.eventfd_write, self._asked, 1)
 
     async def load(self) -> tuple[SavedState, Index]:
         return await self._call(self._store.load)
@@ -61,7 +65,8 @@ class ThreadedStore:
             await self._turn.acquire()
         try:
             job = _Job(function, args)
-            self._jobs.put(job)
+            self._jobs.append(job)
+            os.eventfd_write(self._asked, 1)
             with trio.CancelScope(shield=True):  # What was begun is waited for: the next call may not overlap it.
                 await trio.lowlevel.wait_readable(self._done)
             os.eventfd_read(self._done)
@@ -93,10 +98,10 @@ class _Job:
             self.error = error
 
 
-def _work(jobs: "SimpleQueue[_Job | None]", done: int) -> None:
-    """The thread: it ends with the store, to which it has no reference."""
-    while (job := jobs.get()) is not None:
-        job.do()
-        del job
+def _work(jobs: deque[_Job], asked: int, done: int) -> None:
+    """The thread: asked when there is no job it ends, with the store, to which it has no reference."""
+    while os.eventfd_read(asked) and jobs:
+        jobs.popleft().do()
         os.eventfd_write(done, 1)
+    os.close(asked)
     os.close(done)

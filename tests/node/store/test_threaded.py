@@ -1,5 +1,7 @@
 """The store behind its thread: the same answers, one call at a time, and the loop goes on meanwhile."""
 
+import gc
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from math import inf
@@ -59,3 +61,51 @@ async def test_writes_are_made_in_the_order_in_which_they_are_asked_for(store: T
     saved, commit = await store.load()
     assert [one.index for one in saved.entries] == list(range(1, 20))
     assert commit == 19
+
+
+async def test_thread_and_its_descriptors_end_with_the_store(tmp_path: Path) -> None:
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def threads() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name == "log store"]
+
+    log = LogStore(tmp_path / "other")
+    gc.collect()
+    with trio.fail_after(10):
+        while threads():
+            await trio.sleep(0.01)
+        before = open_files()
+        store = ThreadedStore(log)
+        assert (await store.load())[1] == 0
+        assert len(threads()) == 1
+        del store
+        while threads():
+            await trio.sleep(0.01)
+    assert open_files() == before
+    log.close()
+
+
+async def test_call_that_was_begun_is_waited_for_when_its_caller_is_cancelled(store: ThreadedStore) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def hold() -> str:
+        began.set()
+        may_end.wait()
+        return "held"
+
+    found: list[str] = []
+
+    async def ask() -> None:
+        found.append(await store._call(hold))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        while not began.is_set():
+            await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+        may_end.set()
+    assert found == ["held"]
+    with pytest.raises(ZeroDivisionError):
+        await store._call(lambda: 1 // 0)
+    assert await store._call(lambda: 1) == 1
