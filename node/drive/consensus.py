@@ -395,9 +395,12 @@ class Consensus:
             self._transport.send(envelope.to, encode_message(envelope.message))
 
     async def _write(self, output: Output, commit: Index) -> None:
-        """Make an output durable; apply meanwhile what was durable before and is committed now."""
+        """Make an output durable; apply meanwhile what was durable before and is committed now, if it is much.
+
+        A single entry is applied later: meanwhile it would keep the disk's thread from starting, and replies waiting.
+        """
         ready, write = durable_before(output), partial(self._storage.write, output, commit)
-        await (beside(write, partial(self._apply, ready)) if ready else write())
+        await (beside(write, partial(self._apply, ready)) if len(ready) > 1 else write())
         self._commit_on_disk = commit
 
     def _note_events(self, raft: Raft, output: Output) -> None:
