@@ -18,7 +18,7 @@ from protocol.raft.messages import (
     decode_config,
 )
 from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import Output, Role
+from protocol.raft.vocabulary import HardState, Output, Role
 from tests.sim.raft_parts import Member
 
 
@@ -85,6 +85,9 @@ class Checker:
             self._last_of[sender.name, message.term] = (message.last_term, message.last_index)
         if isinstance(message, VoteReply) and message.granted and not message.pre:
             self._check_vote(sender.name, receiver, message.term)
+            hard = sender.disk.saved.hard
+            is_durable = hard.term > message.term or hard == HardState(message.term, receiver)
+            self.require(is_durable, f"3.8: {sender.name[0]} votes in term {message.term}, and its disk says {hard}")
             assert sender.raft is not None
             own = (sender.raft.term_at(sender.raft.last_index) or Term(0), sender.raft.last_index)
             is_fit = self._last_of[receiver, message.term] >= own
