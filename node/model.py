@@ -295,6 +295,8 @@ class State(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_
     """When the latest entry was taken: time never runs backwards from one entry to the next."""
     recent: dict[str, Result] = {}
     """Results of the latest proposals by their id, oldest first, so that a retried one is applied once."""
+    forgotten: int = 0
+    """How many results were dropped from `recent` since the cluster began."""
 
 
 Table = Literal["environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens"]

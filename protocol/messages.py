@@ -50,6 +50,8 @@ class Submit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     proposal: str
     """Random id of the proposal: the same one again is applied once."""
     command: bytes
+    since: int | None = None
+    """How many results of changes the sender's state had seen when it offered this first; None: it has no state."""
 
 
 class SubmitReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

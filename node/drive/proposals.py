@@ -18,6 +18,7 @@ from node.drive.link import Caller, LinkDownError, Reply, RequestFailedError
 from node.model import Done, Refused, Result, State
 from node.plan.permits import why_refused
 from node.ports import RefusedError, Unavailable
+from node.state import TOO_OLD
 from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId
 from protocol.messages import ExecuteReply, Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
@@ -69,6 +70,7 @@ class Offered:
     command: AnyCommand
     size: int
     settled: Callable[["Offered"], None]
+    since: int | None = None
     refusal: ProtocolError | None = None
 
     def settle(self) -> None:
@@ -106,22 +108,30 @@ class Proposals:
             raise Unavailable(f"this host takes no changes now, others may: {self._blocked}", retry_after=BLOCKED_RETRY)
         proposal = f"{self.rng.getrandbits(128):032x}"
         waiting = self._waiting[proposal] = Waiting()
+        submit = Submit(proposal, encoded, self._seen())
         detail = "no leader is known"
         try:
             with trio.move_on_after(timeout):
                 while not waiting.done.is_set() and self._blocked is None:
-                    detail = await self._attempt(Submit(proposal, encoded), command, waiting)
+                    detail = await self._attempt(submit, command, waiting)
         finally:
             del self._waiting[proposal]
         match waiting.result:
             case Done() as done:
                 return done
+            case Refused(code=TOO_OLD.code):
+                raise Unavailable(f"the change was not confirmed: {TOO_OLD.message}; look whether it did")
             case Refused() as refused:
                 raise RefusedError(refused.code, refused.message, refused.field)
             case None if self._blocked is not None:
                 raise Unavailable(f"the change was not confirmed: {self._blocked}; it may still happen")
             case None:
                 raise Unavailable(f"the change was not confirmed within {timeout:g} s: {detail}; it may still happen")
+
+    def _seen(self) -> int | None:
+        """How many results of changes the state here has seen."""
+        state = self.state()
+        return None if state is None else state.forgotten + len(state.recent)
 
     async def answer(self, caller: Caller, payload: bytes) -> bytes:
         """Handler of Kind.SUBMIT: take another node's proposal if this node leads."""
@@ -138,7 +148,7 @@ class Proposals:
             reply(self._not_executed(why))
         else:
             self._executing.setdefault(submit.proposal, []).append(reply)
-            self._put(Offered(submit.proposal, command, len(submit.command), self._note_taken))
+            self._put(Offered(submit.proposal, command, len(submit.command), self._note_taken, submit.since))
 
     def _read(self, caller: Caller, payload: bytes) -> tuple[Submit, AnyCommand]:
         """Return what another node hands in, if it may."""
@@ -162,7 +172,7 @@ class Proposals:
         offered = self.take_offered()
         entries: list[bytes] = []
         for each in offered:
-            entry = encode_proposal(Proposal(id=each.proposal, at=at, command=each.command))
+            entry = encode_proposal(Proposal(id=each.proposal, at=at, command=each.command, since=each.since))
             if len(entry) > MAX_ENTRY_BYTES:
                 each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
             else:
@@ -238,7 +248,7 @@ class Proposals:
         if (why := self._why_not_here(len(submit.command))) is not None:
             return SubmitReply(False, self.leader(), why)
         taken = trio.Event()
-        offered = Offered(submit.proposal, command, len(submit.command), lambda _: taken.set())
+        offered = Offered(submit.proposal, command, len(submit.command), lambda _: taken.set(), submit.since)
         self._put(offered)
         await taken.wait()
         if offered.refusal is None:

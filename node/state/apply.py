@@ -19,6 +19,8 @@ from node.state.txn import Refusal, Txn
 
 MAX_RECENT = 4096
 """Results kept for retries, those of a batch's commands counted each; the oldest are dropped."""
+TOO_OLD = Refused(code="TooOld", message="it was handed in so long ago that nobody can tell whether it happened")
+"""What becomes of a proposal of which an earlier copy may have been applied and forgotten: nothing."""
 
 S = TypeVar("S", bound=State | None, covariant=True)
 
@@ -179,6 +181,8 @@ def _apply_next(txn: Txn, proposal: Proposal) -> tuple[Result, tuple[Result, ...
         return _remembered(txn.recent, proposal)
     command = proposal.command
     singles = command.commands if isinstance(command, Batch) else (command,)
+    if proposal.since is not None and txn.forgotten > proposal.since:
+        return TOO_OLD, (TOO_OLD,) * len(singles)
     results = [_apply_single(txn, single) for single in singles]
     result = _summary(command, results)
     txn.remember(_to_remember(proposal, result, results), MAX_RECENT)

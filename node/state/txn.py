@@ -65,6 +65,7 @@ class Txn:
         self._sealed: dict[NodeId, bytes] | None = None
         self._removed_nodes: dict[NodeId, int] | None = None
         self._recent: dict[str, Result] | None = None
+        self._forgotten = state.forgotten
         self._last_at = state.last_at
         self._indexes = indexes or Indexes()
         self._changes: dict[Change, None] = {}
@@ -140,6 +141,10 @@ class Txn:
     def recent(self) -> Mapping[str, Result]:
         return self._base.recent if self._recent is None else self._recent
 
+    @property
+    def forgotten(self) -> int:
+        return self._forgotten
+
     def remember(self, results: Mapping[str, Result], at_most: int) -> None:
         """Keep the results of a proposal taken at `at`, and forget the oldest beyond `at_most`."""
         if self._recent is None:
@@ -147,6 +152,7 @@ class Txn:
         self._recent |= results
         for oldest in list(islice(self._recent, max(0, len(self._recent) - at_most))):
             del self._recent[oldest]
+            self._forgotten += 1
         self._last_at = self.at
 
     def next_id(self, table: Table) -> int:
@@ -209,7 +215,7 @@ class Txn:
         if self._removed_nodes is not None:
             parts["removed_nodes"] = self._removed_nodes
         if self._recent is not None:
-            parts |= {"recent": self._recent, "last_at": self._last_at}
+            parts |= {"recent": self._recent, "forgotten": self._forgotten, "last_at": self._last_at}
         return msgspec.structs.replace(self._base, **parts) if parts else self._base
 
     def _writable(self, table: Table) -> dict[int, Any]:

@@ -2,8 +2,11 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from node.commands import (
+    AnyCommand,
     Batch,
     Command,
     CreateApiKey,
@@ -15,8 +18,8 @@ from node.commands import (
     SealCaKey,
     SingleCommand,
 )
-from node.model import Change, Done, Refused
-from node.state import MAX_RECENT, apply, apply_proposal
+from node.model import Change, Done, Refused, State
+from node.state import MAX_RECENT, TOO_OLD, apply, apply_proposal
 from node.state.apply import HANDLERS
 from tests.fakes.states import CLUSTER_ID, admit, done, found, grown, node_id, with_stack
 
@@ -119,6 +122,41 @@ def test_remembered_results_are_bounded_and_the_oldest_go_first() -> None:
     assert len(state.recent) == MAX_RECENT
     assert "first" not in state.recent
     assert "p16" in state.recent
+
+
+def test_retry_that_nobody_can_tell_from_a_new_proposal_changes_nothing() -> None:
+    before = grown(1)
+    first = Proposal(id="first", at=1, command=stack("shop"), since=before.forgotten + len(before.recent))
+    state = apply_proposal(before, first).state
+    batch = Batch(commands=(stack("shop"),) * 255)
+    for number in range(17):
+        state = apply_proposal(state, Proposal(id=f"p{number}", at=1, command=batch)).state
+    assert state is not None
+    assert "first" not in state.recent
+    again = apply_proposal(msgspec.structs.replace(state, stacks={}), first)
+    assert (again.result, again.changes) == (TOO_OLD, ())
+    seen = state.forgotten + len(state.recent)
+    fresh = apply_proposal(state, Proposal(id="fresh", at=1, command=stack("other"), since=seen))
+    assert isinstance(fresh.result, Done)
+
+
+@given(st.lists(st.integers(1, 200), max_size=60), st.integers(0, 60))
+def test_proposal_takes_effect_once_whenever_its_copies_come(sizes: list[int], place: int) -> None:
+    """However much comes in between: the second copy is known, or nobody can tell, and it is then refused."""
+    state: State | None = grown(1)
+    assert state is not None
+    proposal = Proposal(id="p", at=1, command=stack("once"), since=state.forgotten + len(state.recent))
+    made = 0
+    for number, size in enumerate([*sizes[:place], 0, *sizes[place:], 0]):
+        if size:
+            command: AnyCommand = Batch(commands=(stack("shop"),) * size)
+            state = apply_proposal(state, Proposal(id=f"o{number}", at=1, command=command)).state
+            continue
+        applied = apply_proposal(state, proposal)
+        made += Change("stacks", getattr(applied.result, "id", 0)) in applied.changes
+        assert applied.state is not None
+        state = msgspec.structs.replace(applied.state, stacks={})
+    assert made <= 1
 
 
 def test_keys_and_tokens_never_share_an_id_since_clients_see_one_prefix() -> None:

@@ -118,7 +118,12 @@ def test_any_history_keeps_the_invariants_on_every_replica(history: list[AnyComm
         assert applied.state is not None
         assert encode_state(ours) == before, "the old state is never written to"
         if all(isinstance(result, Refused) for result in applied.results):
-            assert msgspec.structs.replace(applied.state, recent=ours.recent, last_at=ours.last_at) == ours
+            assert (
+                msgspec.structs.replace(
+                    applied.state, recent=ours.recent, forgotten=ours.forgotten, last_at=ours.last_at
+                )
+                == ours
+            )
         check_invariants(applied.state)
         retried = apply_proposal(applied.state, proposal)
         assert retried.state is applied.state
