@@ -49,6 +49,10 @@ class Checker:
         """Log matching: an entry is the same, after an entry of the same term, wherever its index and term occur."""
         raft = member.raft
         assert raft is not None
+        if output.install is not None:
+            meta = output.install.meta
+            agrees = raft.term_at(meta.index) in (None, meta.term)
+            self.require(agrees, f"5.2: {member.name[0]} keeps a log that disagrees with the snapshot at {meta.index}")
         for entry in output.append:
             prev_term = raft.term_at(Index(entry.index - 1))
             known = self._written.setdefault((entry.index, entry.term), (entry, prev_term or Term(0)))
