@@ -16,7 +16,7 @@ from dns.zone import Zone
 from node.drive.consensus_ports import Transport
 from node.drive.link import Caller, Handler, LinkDownError, RequestFailedError
 from node.engine.memory import MemoryEngine
-from node.ports import ContainerSpec, EngineContainer, EngineError, EngineVersion, NetworkSpec
+from node.ports import ContainerSpec, EngineContainer, EngineError, EngineVersion, NetworkSpec, Unavailable
 from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId
 from protocol.messages import Kind
@@ -319,7 +319,7 @@ class Network:
             await port.pace.wait()
             try:
                 reply: bytes | str = await port.handlers[kind](Caller(sender, "192.0.2.1"), payload)
-            except (ProtocolError, LinkDownError, RequestFailedError) as error:
+            except (ProtocolError, LinkDownError, RequestFailedError, Unavailable) as error:
                 reply = str(error)
             if self._copies():
                 await trio.sleep(self._latency())
