@@ -203,10 +203,12 @@ class RaftWatch:
             # Known from an earlier term, when it followed.
             self.require(index <= len(self.committed), f"3.6.2: {seat.name} commits {index} by counting in {term}")
             return
-        voters = raft.config.voters
-        holders = sum(voter in self.seats and self.seats[voter].disk().holds(index, own) for voter in voters)
-        enough = holders >= majority(len(voters))
-        self.require(enough, f"{seat.name} committed {index}, which {holders} of {len(voters)} voters hold")
+        # 4.1: a change is in force from its own entry on; what lies before it may have been counted before it came.
+        groups = (raft.config.voters, raft._log.config_at(max(index, raft.snapshot_index)).voters)
+        holders = {node for node, each in self.seats.items() if each.disk().holds(index, own)}
+        counts = [f"{len(holders.intersection(voters))} of {len(voters)}" for voters in groups]
+        enough = any(len(holders.intersection(voters)) >= majority(len(voters)) for voters in groups)
+        self.require(enough, f"{seat.name} committed {index}, which {counts[-1]} voters hold")
 
     def check_leads(self, node: NodeId, raft: Raft, *, is_even: bool) -> None:
         """6.2: a leader that hears no majority steps down; to be called again and again."""
