@@ -1,7 +1,7 @@
 """The command behind scripts/simulate: runs seeds on all cores, counts, and makes what fails small.
 
-Plays whole nodes (scene `cluster`), a Raft group alone (`group`) or gossip alone (`gossip`); the latter two are many
-times faster.  The seeds are run by worker processes, so that a hang ends one of them and a planted bug stays in one.
+Plays whole nodes (scene `cluster`), or one part alone (`group`, `gossip`, `disk`, `state`), which is many times faster.
+The seeds are run by worker processes, so that a hang ends one of them and a planted bug stays in one.
 """
 
 import argparse
