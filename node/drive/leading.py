@@ -156,6 +156,7 @@ class Leading:
                 drained=drained | {node for node, host in hosts.items() if host.labels.get(VOTE_LABEL) == "no"},
                 preferred=[node for node, host in hosts.items() if host.labels.get(VOTE_LABEL) == "yes"],
                 wanted=self._wanted_voters,
+                leaves=self._me not in hosts,
             )
             voters = plan_voters(raft.config, view, now)
             if voters is None:

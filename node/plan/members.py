@@ -21,9 +21,9 @@ def plan_members(
 ) -> Config | None:
     """Return the next configuration that brings the group nearer to `hosts`, or None when it is there.
 
-    `me` leads.  A leader that is no host any more goes last: once another voter holds the CA key it takes itself out,
-    and with that it steps down (4.2.2).  A voter keeps its vote while those who would be left have no majority that
-    is not `dead`: without it nothing could be committed any more, not even the change itself.
+    `me` leads.  A leader that is no host any more goes last: once another voter alive holds the CA key it takes itself
+    out, and with that it steps down (4.2.2).  A voter keeps its vote while those who would be left have no majority
+    that is not `dead`: without it nothing could be committed any more, not even the change itself.
     """
     missing = sorted(set(hosts) - set(config.members))
     if missing:
@@ -40,7 +40,9 @@ def plan_members(
     if voters_gone or me in hosts:
         return None
     if len(config.voters) > 1:
-        return _without(config, me) if set(config.voters) & set(key_holders) - {me} else None
+        left = _without(config, me)
+        alive = set(left.voters) - set(dead)
+        return left if has_quorum(left, alive) and alive & set(key_holders) else None
     heirs = sorted(set(config.learners) & set(caught_up))
     if not heirs:
         return None

@@ -41,6 +41,8 @@ class HostView:
     """Hosts that get a vote before all others, and keep it."""
     wanted: int | None = None
     """How many should vote, if not as `wanted_voters` has it."""
+    leaves: bool = False
+    """Whether `me` is no host any more and leads only until it can go: its own vote counts for nothing to come."""
 
 
 def wanted_voters(hosts: int) -> int:
@@ -56,7 +58,8 @@ def plan_voters(config: Config, view: HostView, now: float, replace_after: float
     Never proposes voters of whom no majority is alive.  A dead voter is kept until a learner can take its place:
     without one, dropping it would win nothing and lose a voter that may come back.
     """
-    target = min(view.wanted or wanted_voters(len(config.members)), len(config.members), MAX_VOTERS)
+    members, voters = len(config.members) - view.leaves, len(config.voters) - view.leaves
+    target = min(view.wanted or wanted_voters(members), members, MAX_VOTERS)
     fit = [n for n in config.learners if n in view.caught_up and n not in view.dead_since and n not in view.lost_log]
     candidates = [node for node in fit if node not in view.drained]
     lost = [v for v in config.voters if now - view.dead_since.get(v, now) >= replace_after and v != view.me]
@@ -66,15 +69,15 @@ def plan_voters(config: Config, view: HostView, now: float, replace_after: float
     if forgetful:
         # 3.8: it may vote as somebody who has promised nothing yet. As a learner it can be caught up and come back.
         plan = _demote(config, forgetful[0], "has lost a part of its log")
-    elif len(config.voters) > target:
+    elif voters > target:
         plan = _demote_spare(config, view)
     elif drained and candidates:
         plan = _hand_over(config, drained[0], candidates, view)
     elif lost and candidates:
         # Out before in: the newcomer's vote is then not needed for the change that makes it a voter.
         plan = _demote(config, lost[0], "is dead, and a learner can take its place")
-    elif len(config.voters) < target and _is_worth_adding(len(config.voters), len(candidates)):
-        plan = _promote(config, _best(config, candidates, view), f"{len(config.members)} hosts should have {target}")
+    elif voters < target and _is_worth_adding(voters, len(candidates)):
+        plan = _promote(config, _best(config, candidates, view), f"{members} hosts should have {target}")
     elif plain := _plain_voter(config, candidates, view):
         plan = _hand_over(config, plain, [n for n in candidates if n in view.preferred], view)
     if plan is None or not has_quorum(plan.config, set(plan.config.voters) - view.dead_since.keys()):

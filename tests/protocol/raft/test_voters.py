@@ -23,9 +23,10 @@ def plan(
     preferred: tuple[NodeId, ...] = (),
     drained: tuple[NodeId, ...] = (),
     wanted: int | None = None,
+    leaves: bool = False,
 ) -> VoterPlan | None:
     caught_up = set(config.learners) - set(behind)
-    view = HostView(A, dead or {}, caught_up, zones or {}, lost_log, drained, preferred, wanted)
+    view = HostView(A, dead or {}, caught_up, zones or {}, lost_log, drained, preferred, wanted, leaves)
     return plan_voters(config, view, NOW)
 
 
@@ -42,6 +43,17 @@ def settle(config: Config, view: HostView) -> Config:
 def test_one_voter_serves_up_to_two_hosts() -> None:
     assert [wanted_voters(hosts) for hosts in range(9)] == [0, 1, 1, 3, 3, 3, 3, 5, 5]
     assert plan(make_config([A], [B])) is None
+
+
+def test_heir_of_a_leader_that_leaves_keeps_its_vote() -> None:
+    assert plan(make_config([A, B]), leaves=True) is None
+    assert plan(make_config([A, B], [C]), leaves=True) is None
+
+
+def test_dead_voter_makes_room_before_a_leader_leaves() -> None:
+    step = plan(make_config([A, B, C]), dead={B: NOW - 1.0}, leaves=True)
+    assert step is not None
+    assert step.config == make_config([A, C], [B])
 
 
 def test_third_host_brings_two_more_voters_one_by_one() -> None:
