@@ -99,6 +99,7 @@ class RaftWatch:
         seat.lost.clear()
         self.require(raft.commit_index <= raft.last_index, f"{name} committed what it does not have")
         self._check_appended(name, raft, output)
+        self._check_content(seat, raft, output)
         if output.install is not None:
             seat.applied, seat.is_restored = output.install.meta.index, True
         for entry in output.apply:
@@ -134,12 +135,10 @@ class RaftWatch:
         match message:
             case VoteReply(granted=True, pre=False):
                 self._check_vote(node, message.term, to)
-            case VoteReply(granted=True):
-                self._check_pre_vote(node)
             case VoteRequest():
                 self._check_vote(node, message.term, node)
             case AppendReply(ok=True):
-                self._check_acknowledged(node, to, message)
+                self._check_acknowledged(node, message)
             case AppendRequest():
                 self._check_leader(node, message)
                 if raft is not None:
@@ -155,24 +154,29 @@ class RaftWatch:
         first = self._votes.setdefault((node, term), candidate)
         self.require(first == candidate, f"3.4: {seat.name} votes twice in term {term}")
 
-    def _check_pre_vote(self, node: NodeId) -> None:
-        """4.2.3: whoever hears a leader does not help to replace it."""
+    def _check_acknowledged(self, node: NodeId, reply: AppendReply) -> None:
         seat = self.seats[node]
-        if seat.heard is not None and seat.disk().saved.hard.term == seat.heard[1]:
-            silent = trio.current_time() - seat.heard[2]
-            holds = silent >= seat.timing.election_timeout * 0.5
-            self.require(holds, f"4.2.3: {seat.name} promises a vote {silent:.3f} s after it heard its leader")
-
-    def _check_acknowledged(self, node: NodeId, to: NodeId, reply: AppendReply) -> None:
-        seat = self.seats[node]
-        disk = seat.disk()
-        saved = disk.saved
+        saved = seat.disk().saved
         last = saved.entries[-1].index if saved.entries else 0
         held = max(last, saved.snapshot.index if saved.snapshot else 0)
         durable = saved.hard.term > reply.term or held >= reply.index
         self.require(durable, f"3.5: {seat.name} acknowledges {reply.index}, and its disk ends at {held}")
-        if to not in seat.doubted:
-            seat.heard = (to, reply.term, trio.current_time())
+
+    def _check_content(self, seat: Seat, raft: Raft, output: Output) -> None:
+        """4.2.3: whoever hears a leader does not help to replace it.
+
+        Looks at answers when they are made: with a slow disk they leave much later.
+        """
+        for envelope in output.send:
+            match envelope.message:
+                case AppendReply(ok=True, term=term) if envelope.to not in seat.doubted:
+                    seat.heard = (envelope.to, term, trio.current_time())
+                case VoteReply(granted=True, pre=True) if seat.heard is not None and raft.term == seat.heard[1]:
+                    silent = trio.current_time() - seat.heard[2]
+                    holds = silent >= seat.timing.election_timeout * 0.5
+                    self.require(holds, f"4.2.3: {seat.name} promises a vote {silent:.3f} s after it heard its leader")
+                case _:
+                    pass
 
     def _check_leader(self, node: NodeId, request: AppendRequest) -> None:
         seat = self.seats[node]
