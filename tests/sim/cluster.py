@@ -96,6 +96,14 @@ class WatchedConsensus(Consensus):
         await super()._obey(raft, output, nursery)
         self.watch.check_commit(self._me, raft, raft.commit_index)
 
+    async def _write(self, output: Output, commit: Index) -> None:
+        await super()._write(output, commit)
+        self.watch.wrote(self._me, self.raft, output)
+
+    async def _restore(self, saved: SavedState, commit: Index) -> None:
+        self.watch.restores(self._me, saved, commit)
+        await super()._restore(saved, commit)
+
 
 @dataclass(eq=False)
 class Life:

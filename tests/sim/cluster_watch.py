@@ -23,7 +23,7 @@ from protocol.raft.messages import (
     VoteRequest,
 )
 from protocol.raft.quorum import majority
-from protocol.raft.vocabulary import HardState, Output, Role, Timing
+from protocol.raft.vocabulary import HardState, Output, Role, SavedState, Timing
 from tests.sim.raft_cluster import Disk
 
 DEAF = 3.0
@@ -103,7 +103,20 @@ class RaftWatch:
         if output.install is not None:
             seat.applied, seat.is_restored = output.install.meta.index, True
         for entry in output.apply:
-            self._check_apply(seat, raft, entry)
+            if not output.append or entry.index < output.append[0].index:
+                self._check_apply(seat, raft.term, entry)
+
+    def wrote(self, node: NodeId, raft: Raft, output: Output) -> None:
+        """An output is durable.  Before, what came with it is committed by nobody's word, not even a sole voter's."""
+        for entry in output.apply:
+            if output.append and entry.index >= output.append[0].index:
+                self._check_apply(self.seats[node], raft.term, entry)
+
+    def restores(self, node: NodeId, saved: SavedState, commit: Index) -> None:
+        """A node begins with what its disk says is committed; it may have been killed as soon as that was written."""
+        for entry in saved.entries:
+            if entry.index <= commit:
+                self._check_committed(self.seats[node].name, saved.hard.term, entry)
 
     def _check_appended(self, name: str, raft: Raft, output: Output) -> None:
         for entry in output.append:
@@ -118,16 +131,19 @@ class RaftWatch:
                     f"4.1: {name} changes the group before an entry of its term {raft.term} is committed",
                 )
 
-    def _check_apply(self, seat: Seat, raft: Raft, entry: Entry) -> None:
+    def _check_apply(self, seat: Seat, term: Term, entry: Entry) -> None:
         if seat.is_restored:
             self.require(entry.index == seat.applied + 1, f"{seat.name} applies {entry.index} after {seat.applied}")
         seat.applied, seat.is_restored = entry.index, True
-        while entry.index == len(self.committed) + 1:
+        self._check_committed(seat.name, term, entry)
+
+    def _check_committed(self, name: str, term: Term, entry: Entry) -> None:
+        if entry.index == len(self.committed) + 1:
             self.committed.append(entry)
-            self._committed_in.append(raft.term)
+            self._committed_in.append(term)
         if entry.index <= len(self.committed):
             same = self.committed[entry.index - 1] == entry
-            self.require(same, f"state machine safety: {seat.name} applies another entry {entry.index}")
+            self.require(same, f"state machine safety: {name} applies another entry {entry.index}")
 
     def sends(self, node: NodeId, to: NodeId, message: RaftMessage, raft: Raft | None) -> None:
         """A message leaves; what it promises must be on the disk."""
