@@ -21,6 +21,7 @@ from node.plan.rounds import Planner
 from node.ports import RefusedError, Unavailable
 from protocol.ids import NodeId
 from protocol.raft.messages import Config
+from protocol.raft.vocabulary import PeerStatus
 from protocol.raft.voters import HostView, plan_voters
 
 SETTLE = 0.01
@@ -36,6 +37,9 @@ HAND_OVER_AGAIN = 10.0
 """Seconds after which a drained leader tries once more to let another lead: while it tries, it takes no changes."""
 FAREWELL = 1.0
 """Once out of the group a node hears nothing more, not even that it was removed."""
+
+SILENT = 2.0
+"""Seconds without an answer after which a member is not counted on; heartbeats are many times as frequent."""
 
 log = logging.getLogger("corral.leading")
 
@@ -87,8 +91,8 @@ class Leading:
         """Make one round; return whether there is more to do at once."""
         state, now = self._consensus.state, trio.current_time()
         dead_since = self._dead_since()
-        await self._plan_group(state, dead_since, now)
         self._note_absent(state, now)
+        await self._plan_group(state, dead_since, now)
         ages = {node: now - since for node, since in (self._absent_since | dict(dead_since)).items()}
         planned = self._planner.round(state, Picture(dead_for=ages), self._now_ms(), self._rng)
         commands = (*self._plan_seals(state), *planned.commands)
@@ -143,13 +147,14 @@ class Leading:
             return
         wanted = hosts.keys() | self._lately_removed(raft.config, hosts.keys(), now)
         holders = state.sealed_ca_keys.keys()
+        missed = missed_since(peers, self._absent_since | dict(dead_since), now)
         config = plan_members(
-            raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders, dead=dead_since.keys()
+            raft.config, wanted, self._me, caught_up=caught_up, key_holders=holders, dead=missed.keys()
         )
         if config is None:
             view = HostView(
                 me=self._me,
-                dead_since={node: since for node, since in dead_since.items() if node in hosts},
+                dead_since={node: since for node, since in missed.items() if node in hosts},
                 caught_up=caught_up,
                 zones={node: host.labels["zone"] for node, host in hosts.items() if "zone" in host.labels},
                 lost_log=[node for node, status in peers.items() if status.has_lost_log],
@@ -164,3 +169,15 @@ class Leading:
             log.info("changing who votes: %s", voters.why)
             config = voters.config
         self._consensus.propose_config(config)
+
+
+def missed_since(
+    peers: Mapping[NodeId, PeerStatus], dead_since: Mapping[NodeId, float], now: float
+) -> dict[NodeId, float]:
+    """Return who is not counted on when the group is changed: also who has not answered this leader, or not lately.
+
+    Gossip does not call dead whom it has never heard of, and a leader that was just started has heard of few.
+    Silence alone costs nobody its vote, however long it lasts: its time begins anew with each look.
+    """
+    silent = {node for node, peer in peers.items() if peer.match == 0 or now - peer.heard_at >= SILENT}
+    return dict.fromkeys(silent, now) | dict(dead_since)

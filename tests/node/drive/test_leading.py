@@ -2,9 +2,11 @@
 
 from random import Random
 
-from node.drive.leading import Leading
-from protocol.ids import NodeId
+from node.drive.leading import SILENT, Leading, missed_since
+from node.plan.members import plan_members
+from protocol.ids import Index, NodeId
 from protocol.raft.messages import make_config
+from protocol.raft.vocabulary import PeerStatus, ProgressState
 from tests.fakes.states import grown
 
 
@@ -53,3 +55,21 @@ def test_removed_host_stays_in_the_group_until_it_has_heard_of_it() -> None:
     assert loop._lately_removed(config, nodes[:2], 10.0) == {nodes[2]}
     assert loop._lately_removed(config, nodes[:2], 10.5) == {nodes[2]}
     assert loop._lately_removed(config, nodes[:2], 11.5) == set()
+
+
+def peer(match: int, heard_at: float) -> PeerStatus:
+    return PeerStatus(Index(match), ProgressState.PROBE, heard_at, False)
+
+
+def test_member_that_has_not_answered_this_leader_or_not_lately_is_not_counted_on() -> None:
+    a, b, c, d = (NodeId(letter * 32) for letter in "abcd")
+    peers = {a: peer(7, 9.9), b: peer(0, 9.9), c: peer(7, 10.0 - SILENT), d: peer(0, 1.0)}
+    assert missed_since(peers, {d: 3.0}, 10.0) == {b: 10.0, c: 10.0, d: 3.0}
+
+
+def test_removed_leader_does_not_leave_the_group_to_a_voter_that_never_answered_it() -> None:
+    me, dead, alive = (NodeId(letter * 32) for letter in "abc")
+    # Gossip here began after that voter had died, and has never heard of it.
+    missed = missed_since({dead: peer(0, 10.0), alive: peer(7, 10.0)}, {}, 10.0)
+    config = make_config([me, dead, alive])
+    assert plan_members(config, [dead, alive], me, key_holders=[me, dead, alive], dead=missed) is None
