@@ -266,6 +266,9 @@ class Acts:
     async def _replace(self, rng: Random, host: SimHost) -> None:
         """A person takes out a host whose disk is lost, once it has been seen to refuse, and puts another in."""
         await trio.sleep(rng.uniform(3, 8))
+        # A disk that is full too, or a daemon that is killed again, says later what is wrong with it.
+        while host.stage == "member" and (host.life is None or not host.life.consensus.has_state):
+            await trio.sleep(0.5)
         if host.stage == "refused":
             self.tell(f"{host.name} refused its disk and is removed")
             host.stage = "leaving"
