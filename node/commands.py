@@ -384,7 +384,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Milliseconds since the epoch by the leader's clock; applied as no smaller than an earlier entry's."""
     command: AnyCommand
     since: int | None = None
-    """How many results the submitter had seen when it offered the command first: none of them is this one's."""
+    """How many results the submitter had seen when no copy was under way: none of them is this one's."""
 
 
 _encoder = msgspec.msgpack.Encoder()

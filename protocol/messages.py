@@ -51,7 +51,7 @@ class Submit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     """Random id of the proposal: the same one again is applied once."""
     command: bytes
     since: int | None = None
-    """How many results of changes the sender's state had seen when it offered this first; None: it has no state."""
+    """How many results of changes the sender's state had seen when no copy of this was under way; None: no state."""
 
 
 class SubmitReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):

@@ -24,7 +24,7 @@ from protocol.ids import NodeId
 from protocol.messages import ExecuteReply, Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
 from protocol.messages import encode as encode_record
 from protocol.raft.core import Raft
-from protocol.raft.messages import MAX_ENTRY_BYTES
+from protocol.raft.messages import MAX_BATCH_ENTRIES, MAX_ENTRY_BYTES
 from protocol.raft.vocabulary import HandingOver, NotLeader, ProposalsFull
 
 MAX_WAITING = 4096
@@ -58,8 +58,11 @@ def decode_result(data: bytes) -> Result:
 class Waiting:
     """A proposal of this node whose effect somebody waits for."""
 
+    submit: Submit
     done: trio.Event = field(default_factory=trio.Event)
     result: Result | None = None
+    is_out: bool = False
+    """Whether a copy may be in a log: one was taken, or nobody knows whether it was."""
 
 
 @dataclass(slots=True, eq=False)
@@ -107,13 +110,12 @@ class Proposals:
         if self._blocked is not None:
             raise Unavailable(f"this host takes no changes now, others may: {self._blocked}", retry_after=BLOCKED_RETRY)
         proposal = f"{self.rng.getrandbits(128):032x}"
-        waiting = self._waiting[proposal] = Waiting()
-        submit = Submit(proposal, encoded, self._seen())
+        waiting = self._waiting[proposal] = Waiting(Submit(proposal, encoded))
         detail = "no leader is known"
         try:
             with trio.move_on_after(timeout):
                 while not waiting.done.is_set() and self._blocked is None:
-                    detail = await self._attempt(submit, command, waiting)
+                    detail = await self._attempt(waiting, command)
         finally:
             del self._waiting[proposal]
         match waiting.result:
@@ -170,19 +172,21 @@ class Proposals:
     def propose(self, raft: Raft, at: int, now: float) -> None:
         """Have the core take what was offered; `at` is the time that the entries carry."""
         offered = self.take_offered()
-        entries: list[bytes] = []
+        fitting: list[tuple[Offered, bytes]] = []
         for each in offered:
             entry = encode_proposal(Proposal(id=each.proposal, at=at, command=each.command, since=each.since))
             if len(entry) > MAX_ENTRY_BYTES:
                 each.refusal = DecodeError(f"the change is {len(entry)} bytes, more than a log entry holds")
             else:
-                entries.append(entry)
-        try:
-            if entries:
-                raft.propose(tuple(entries), now)
-        except (NotLeader, ProposalsFull, HandingOver) as error:
-            for each in offered:
-                each.refusal = each.refusal or error
+                fitting.append((each, entry))
+        # In pieces: the core takes all of a piece or nothing, and what waits here may be more than it has room for.
+        for start in range(0, len(fitting), MAX_BATCH_ENTRIES):
+            piece = fitting[start : start + MAX_BATCH_ENTRIES]
+            try:
+                raft.propose(tuple(entry for _, entry in piece), now)
+            except (NotLeader, ProposalsFull, HandingOver) as error:
+                for each, _ in piece:
+                    each.refusal = error
         for each in offered:
             each.settle()
 
@@ -222,26 +226,33 @@ class Proposals:
             for reply in self._executing.pop(offered.proposal, ()):
                 reply(self._not_executed(str(offered.refusal)))
 
-    async def _attempt(self, submit: Submit, command: AnyCommand, waiting: Waiting) -> str:
+    async def _attempt(self, waiting: Waiting, command: AnyCommand) -> str:
         """Offer the proposal once to whoever leads and wait for its effect, until it is time to offer it again."""
         leader_changed = self._leader_changed
-        reply = await self._offer(submit, command)
+        if not waiting.is_out:  # Then none of the results until now is its own.
+            waiting.submit = msgspec.structs.replace(waiting.submit, since=self._seen())
+        reply = await self._offer(waiting, command)
         with trio.move_on_after(SUBMIT_TIMEOUT if reply.accepted else self.retry_interval):
             async with trio.open_nursery() as nursery:
                 for event in (waiting.done, leader_changed):
                     nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
         return reply.detail or "the leader took it, and a majority has not confirmed it"
 
-    async def _offer(self, submit: Submit, command: AnyCommand) -> SubmitReply:
-        leader = self.leader()
+    async def _offer(self, waiting: Waiting, command: AnyCommand) -> SubmitReply:
+        submit, leader = waiting.submit, self.leader()
         if leader == self.me:
-            return await self._offer_here(submit, command)
+            reply = await self._offer_here(submit, command)
+            waiting.is_out |= reply.accepted
+            return reply
         if leader is None:
             return SubmitReply(False, None, "no leader is known here; is a majority of the voters up?")
         try:
-            reply = await self.transport.request(leader, Kind.SUBMIT, encode_record(submit), timeout=SUBMIT_TIMEOUT)
-            return decode_submit_reply(reply)
+            data = await self.transport.request(leader, Kind.SUBMIT, encode_record(submit), timeout=SUBMIT_TIMEOUT)
+            reply = decode_submit_reply(data)
+            waiting.is_out |= reply.accepted
+            return reply
         except (LinkDownError, RequestFailedError, DecodeError) as error:
+            waiting.is_out = True  # It may have gone out, and only the answer have been lost.
             return SubmitReply(False, None, f"the leader {leader[:8]} did not take it: {error}")
 
     async def _offer_here(self, submit: Submit, command: AnyCommand) -> SubmitReply:

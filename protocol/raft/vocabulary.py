@@ -122,7 +122,12 @@ class Limits:
     """Entries kept behind a snapshot, so that a slow follower needs no snapshot."""
     hold_entries: int = 65536
     """Entries kept at most because a snapshot that is being sent would otherwise be followed by a gap."""
-    uncommitted_entries: int = 8192
+    uncommitted_entries: int = 2048
+    """Entries that wait for a majority, after which the leader refuses proposals.
+
+    Well below the number of results that the state remembers for retries: else one that waits behind so many others
+    could not be told any more, when its turn comes, from one that was applied before them and forgotten.
+    """
     uncommitted_bytes: int = 64 << 20
     """Payload that waits for a majority, after which the leader refuses proposals."""
 
