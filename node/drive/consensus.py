@@ -281,7 +281,11 @@ class Consensus:
         return failed
 
     def _suspend(self, raft: Raft, error: StoreFailedError) -> None:
-        """Stop taking part; what depends on the write that failed was not sent, and what was to come is forgotten."""
+        """Stop taking part; what was to come is forgotten.
+
+        Of what came with the write that failed, a leader's new entries may have left for the others: they do not say
+        that anything was saved here.  All that would say so was not sent.
+        """
         log.error("%s; this node does not vote and takes no changes until then", error)
         now = trio.current_time()
         for to, message in last_words(raft, now):
