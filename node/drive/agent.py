@@ -155,30 +155,13 @@ class Agent:
     async def _act(self, action: AnyAction) -> None:
         async with self._limit:
             try:
-                await self._carry_out(action)
+                await carry_out(self._engine, action)
             except EngineError as error:
                 log.warning("%s failed: %s", action.why, error)
                 self._memory = note_failed(self._memory, action, error.code, str(error), self._now_ms())
             else:
                 self._memory = note_done(self._memory, action)
         self.wakeup.set()
-
-    async def _carry_out(self, action: AnyAction) -> None:
-        engine = self._engine
-        match action:
-            case Pull(image=image):
-                await engine.pull(image)
-            case Create(spec=spec):
-                await engine.start(await engine.create(spec))
-            case Start(external_id=external_id):
-                await engine.start(external_id)
-            case Stop(external_id=external_id, timeout=timeout):
-                await engine.stop(external_id, timeout)
-            case Restart(external_id=external_id, timeout=timeout):
-                await engine.stop(external_id, timeout)
-                await engine.start(external_id)
-            case Remove(external_id=external_id):
-                await engine.remove(external_id)
 
     async def _report(self, observations: tuple[Observation, ...]) -> None:
         """Tell the cluster; one report at a time, so that a later one never overtakes an earlier one."""
@@ -190,3 +173,21 @@ class Agent:
                 self._memory = note_report_lost(self._memory)
                 await trio.sleep(1.0)
                 self.wakeup.set()
+
+
+async def carry_out(engine: Engine, action: AnyAction) -> None:
+    """Have the engine do one step; EngineError if it cannot."""
+    match action:
+        case Pull(image=image):
+            await engine.pull(image)
+        case Create(spec=spec):
+            await engine.start(await engine.create(spec))
+        case Start(external_id=external_id):
+            await engine.start(external_id)
+        case Stop(external_id=external_id, timeout=timeout):
+            await engine.stop(external_id, timeout)
+        case Restart(external_id=external_id, timeout=timeout):
+            await engine.stop(external_id, timeout)
+            await engine.start(external_id)
+        case Remove(external_id=external_id):
+            await engine.remove(external_id)

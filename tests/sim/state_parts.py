@@ -9,7 +9,7 @@ from node import commands as c
 from node.commands import SingleCommand
 from node.engine.memory import MemoryEngine
 from node.model import DEFAULT_ENVIRONMENT_ID, LaunchConfig, State
-from node.plan.agent_steps import AgentMemory, AnyAction, Create, Pull, Remove, Restart, Start, Stop
+from node.plan.agent_steps import AgentMemory, AnyAction
 from node.plan.rounds import Planner
 from node.ports import EngineContainer
 from node.state.indexes import Indexes
@@ -48,24 +48,6 @@ class Seat:
 
     def held(self) -> tuple[EngineContainer, ...]:
         return tuple(each.seen for each in self.engine._held.values())
-
-
-async def carry_out(engine: MemoryEngine, action: AnyAction) -> None:
-    """As node.drive.agent does."""
-    match action:
-        case Pull(image=image):
-            await engine.pull(image)
-        case Create(spec=spec):
-            await engine.start(await engine.create(spec))
-        case Start(external_id=external_id):
-            await engine.start(external_id)
-        case Stop(external_id=external_id, timeout=timeout):
-            await engine.stop(external_id, timeout)
-        case Restart(external_id=external_id, timeout=timeout):
-            await engine.stop(external_id, timeout)
-            await engine.start(external_id)
-        case Remove(external_id=external_id):
-            await engine.remove(external_id)
 
 
 def draw_wish(rng: Random, state: State, hosts: int) -> SingleCommand:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from random import Random
 
 from node.commands import AnyCommand, Batch, CreateStack, InitCluster, Proposal, ReportContainers, SingleCommand
+from node.drive.agent import carry_out
 from node.model import DEFAULT_ENVIRONMENT_ID, host_of_node
 from node.plan.agent import plan_host
 from node.plan.agent_steps import (
@@ -29,7 +30,7 @@ from protocol.ids import NodeId
 from tests.fakes.states import admit
 from tests.sim.cluster import run_seeded
 from tests.sim.state_check import StateChecker
-from tests.sim.state_parts import Seat, carry_out, draw_service, draw_wish
+from tests.sim.state_parts import Seat, draw_service, draw_wish
 
 STEPS = 1000
 SETTLE_ROUNDS = 150
