@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,20 +45,6 @@ class Answer:
     def code(self) -> str:
         """The error's code; empty where there is none."""
         return str(self.body.get("code", "")) if isinstance(self.body, dict) else ""
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """HTTP over a socket in the file system."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def ask(

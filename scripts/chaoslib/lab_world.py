@@ -13,9 +13,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
 
-from scripts.chaoslib.asking import SocketConnection, leader_of, serves
+from scripts.chaoslib.asking import leader_of, serves
 from scripts.chaoslib.engines import Found, problems_of_engines
 from scripts.chaoslib.faults import Fault, hand_over_fault
+from scripts.demolib.api import SocketConnection
 from scripts.demolib.cluster import PATIENCE, Cluster, check_program, eventually
 from scripts.lablib import Lab, LabError, procs
 

@@ -19,7 +19,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class _SocketConnection(http.client.HTTPConnection):
+class SocketConnection(http.client.HTTPConnection):
     """HTTP over a socket in the file system."""
 
     def __init__(self, path: str, timeout: float) -> None:
@@ -35,7 +35,7 @@ class _SocketConnection(http.client.HTTPConnection):
 
 def ask(path_of_socket: str, method: str, path: str, body: object = None, *, timeout: float = TIMEOUT) -> Answer:
     """Send one request to the API behind a unix socket; OSError where nobody listens."""
-    connection = _SocketConnection(path_of_socket, timeout)
+    connection = SocketConnection(path_of_socket, timeout)
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers)

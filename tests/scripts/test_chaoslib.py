@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from scripts.chaoslib.asking import NotSentError, SocketConnection, ask
+from scripts.chaoslib.asking import NotSentError, ask
 from scripts.chaoslib.clients import SERVICES, STACKS
 from scripts.chaoslib.engines import Found, problems_of_engines
 from scripts.chaoslib.faults import Fault, Mischief
 from scripts.chaoslib.judging import CONTAINERS, Rest, judge, problems_of
 from scripts.chaoslib.models import FIRST_TEXT, StackName, read_key, stale_own_reads
 from scripts.chaoslib.run import unexpected
+from scripts.demolib.api import SocketConnection
 from tests.sim.history import Operation
 from tests.sim.linearizability import LINEARIZABLE, VIOLATED, check
 
