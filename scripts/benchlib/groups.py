@@ -7,13 +7,12 @@ import base64
 import http.client
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from scripts.benchlib.watch import enter
+from scripts.benchlib.watch import enter, run_inside
 from scripts.benchlib.writers import PATIENCE, Put
 from scripts.demolib.api import ask
 from scripts.demolib.cluster import Cluster, eventually
@@ -144,23 +143,7 @@ class EtcdGroup:
         return Path(f"/proc/{self._lab.space(host).holder}/ns/net")
 
     def _inside(self, host: str, work: Callable[[], T]) -> T:
-        """Do work in a host's network; a namespace is a thread's own, and ends with the thread."""
-        done: list[T] = []
-        failed: list[OSError] = []
-
-        def run() -> None:
-            try:
-                enter(self._network(host))
-                done.append(work())
-            except OSError as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        if failed:
-            raise failed[0]
-        return done[0]
+        return run_inside(self._network(host), work)
 
 
 def status() -> dict[str, Any]:

@@ -9,10 +9,12 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 STEP = 0.02
 """Seconds between two questions for a name; what is measured is too long by at most this."""
 SERVER = ("169.254.169.250", 53)
@@ -24,26 +26,34 @@ _ID_LIMIT = 1 << 16
 
 def open_socket(network: Path) -> socket.socket:
     """Return a socket that asks the DNS server from inside a network, given by its file in /proc."""
-    made: list[socket.socket] = []
-    refused: list[OSError] = []
 
-    def make() -> None:
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect(SERVER)
+        sock.setblocking(False)
+        return sock
+
+    return run_inside(network, make)  # A socket stays where it was made.
+
+
+def run_inside(network: Path, work: Callable[[], T]) -> T:
+    """Do work in a network and return what it does; a namespace is a thread's own, and ends with the thread."""
+    done: list[T] = []
+    failed: list[OSError] = []
+
+    def run() -> None:
         try:
             enter(network)
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.connect(SERVER)
-            sock.setblocking(False)
-            made.append(sock)
+            done.append(work())
         except OSError as error:
-            refused.append(error)
+            failed.append(error)
 
-    # A namespace is a thread's own, and ends with the thread; a socket stays where it was made.
-    thread = threading.Thread(target=make)
+    thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    if refused:
-        raise refused[0]
-    return made[0]
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def enter(network: Path) -> None:
