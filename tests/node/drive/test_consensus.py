@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from node.commands import CreateStack, Proposal, RemoveHost, encode_command, encode_proposal
+from node.drive.consensus import Consensus
 from node.drive.link import Caller
 from node.drive.proposals import MAX_PROPOSED_BYTES
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
@@ -50,6 +51,20 @@ def stack(name: str, **fields: Any) -> CreateStack:
 
 def submit_of(command: CreateStack, proposal: str = "f" * 32) -> bytes:
     return encode_record(Submit(proposal, encode_command(command)))
+
+
+def hold_snapshots(consensus: Consensus) -> trio.Event:
+    """Have a snapshot that is made stay unfinished until the event is set."""
+    release = trio.Event()
+
+    async def hold(*args: object) -> object:
+        function, *rest = args
+        if function is encode_state:
+            await release.wait()
+        return function(*rest)  # type: ignore[operator]
+
+    consensus._snapshots.offload = hold
+    return release
 
 
 async def test_submit_returns_once_the_change_is_applied_here(autojump_clock: MockClock) -> None:
@@ -265,15 +280,7 @@ async def test_follower_stays_current_when_its_leader_is_lost(autojump_clock: Mo
 async def test_snapshot_of_ours_does_not_replace_a_newer_one_of_the_leaders(autojump_clock: MockClock) -> None:
     follower = Follower(two_voters())
     last = follower.disk.disk.saved.entries[-1]
-    release = trio.Event()
-
-    async def hold(*args: object) -> object:
-        function, *rest = args
-        if getattr(function, "__name__", "") == "encode_state":
-            await release.wait()
-        return function(*rest)  # type: ignore[operator]
-
-    follower.consensus._snapshots.offload = hold
+    release = hold_snapshots(follower.consensus)
     async with running(follower.consensus) as consensus:
         entries = tuple(Entry(Index(last.index + n), Term(2), EntryKind.NOOP, b"") for n in range(1, 12))
         await follower.hear(last, entries, entries[-1].index)
@@ -316,15 +323,7 @@ async def test_state_that_differs_is_replaced_by_the_leaders_and_what_followed_i
 async def test_snapshot_of_a_state_that_is_replaced_does_not_outlive_it(autojump_clock: MockClock) -> None:
     follower = Follower(two_voters())
     last = follower.disk.disk.saved.entries[-1]
-    release = trio.Event()
-
-    async def hold(*args: object) -> object:
-        function, *rest = args
-        if getattr(function, "__name__", "") == "encode_state":
-            await release.wait()
-        return function(*rest)  # type: ignore[operator]
-
-    follower.consensus._snapshots.offload = hold
+    release = hold_snapshots(follower.consensus)
     async with running(follower.consensus) as consensus:
         await follower.hear(last, (), int(last.index))
         right = consensus.state
