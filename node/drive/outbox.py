@@ -42,6 +42,7 @@ class Outbox:
         self._channel: Writable | None = None
         self._on_failure = trio.CancelScope()
         self._wrote_at = -inf
+        """When something left last."""
 
     @property
     def has_room(self) -> bool:
@@ -49,11 +50,12 @@ class Outbox:
 
     def put(self, frame: bytes) -> None:
         """Have a frame sent; it is forgotten if the connection ends first."""
-        channel = self._channel
-        if channel is None or self._frames or not channel.is_clear or self._is_burst():
+        channel, now = self._channel, trio.current_time()
+        if channel is None or self._frames or not channel.is_clear or now < self._wrote_at + BURST:
             self._frames.append(frame)
             self._filled.set()
             return
+        self._wrote_at = now
         try:
             if not channel.write(frame):
                 self._filled.set()
@@ -86,12 +88,6 @@ class Outbox:
             on_failure.cancel()
         finally:
             self._channel = None
-
-    def _is_burst(self) -> bool:
-        now = trio.current_time()
-        is_burst = now - self._wrote_at < BURST
-        self._wrote_at = now
-        return is_burst
 
     def _take(self) -> bytes:
         size = count = 0
