@@ -66,14 +66,20 @@ class NodeOperations:
             try:
                 self._check_majority()
                 await consensus.group.handover.try_transfer()
+                self._note_wish(True)
                 await consensus.submit(RemoveHost(id=host.id))
                 await self._hand_over()
             except (Unavailable, ApiError):
                 if not force:
+                    self._note_wish(False)
                     raise
         await self._remove_traces()
         self.is_leaving = True
         self._stop.set()
+
+    def _note_wish(self, is_leaving: bool) -> None:
+        """Have those who would report it as trouble know that this host is removed because it asked for that."""
+        self._parts.upkeep.is_leaving = self._parts.base.link.is_leaving = is_leaving
 
     def _check_majority(self) -> None:
         consensus = self._parts.base.consensus

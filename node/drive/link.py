@@ -128,6 +128,8 @@ class Link:
         self._refused: set[NodeId] = set()
         self.refused_by: set[NodeId] = set()
         """Peers that have said that this node is no member."""
+        self.is_leaving = False
+        """Whether it leaves by its own wish: then peers that refuse it are no trouble."""
 
     def connect(
         self,
@@ -279,7 +281,10 @@ class Link:
     def _take_reply(self, peer: _Peer, frame: Frame) -> None:
         if frame.kind == Kind.FAILED and frame.number == 0 and peer.node not in self.refused_by:
             self.refused_by.add(peer.node)
-            log.error("node %s refuses this one: %s", peer.node[:8], frame.payload[:200].decode("utf-8", "replace"))
+            if self.is_leaving:
+                log.info("node %s hears this one no more, which leaves", peer.node[:8])
+            else:
+                log.error("node %s refuses this one: %s", peer.node[:8], frame.payload[:200].decode("utf-8", "replace"))
         waiting = peer.waiting.get(frame.number)
         if waiting and not waiting[1]:
             waiting[1].append(frame)

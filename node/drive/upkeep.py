@@ -69,6 +69,8 @@ class Upkeep:
     wakeup: Wakeup = field(default_factory=Wakeup)
     is_reported: trio.Event = field(default_factory=trio.Event)
     """Set once the cluster knows this host as it is: it is active."""
+    is_leaving: bool = False
+    """Whether this host leaves by its own wish: then it is no trouble that the cluster has lost it."""
     _is_removed: bool = False
     _warn_again_at: float = 0.0
     _saving: trio.Lock = field(default_factory=trio.Lock)
@@ -116,8 +118,12 @@ class Upkeep:
         self.is_reported.set()
 
     def _note_removed(self) -> None:
-        if not self._is_removed:
-            self._is_removed = True
+        if self._is_removed:
+            return
+        self._is_removed = True
+        if self.is_leaving:
+            log.info("the cluster has let this host go")
+        else:
             log.error("this host was removed from the cluster: `node leave --force` takes away what is left of it here")
 
     async def _renew_certificate(self) -> None:

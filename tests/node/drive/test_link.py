@@ -1,5 +1,6 @@
 """The peer link: who may say what, what a broken connection does, and that junk harms nobody."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -200,6 +201,20 @@ async def test_node_that_is_no_member_is_not_answered(tmp_path: Path) -> None:
         with pytest.raises(LinkDownError):
             await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
         assert a.link.refused_by == {B}
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+async def test_refusal_is_an_error_only_for_a_node_that_did_not_ask_to_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_leaving: bool
+) -> None:
+    caplog.set_level(logging.INFO, "corral.link")
+    async with pair(tmp_path) as (a, b):
+        a.link.is_leaving = is_leaving
+        b.members.clear()
+        with pytest.raises(LinkDownError):
+            await a.link.request(B, Kind.SUBMIT, b"", timeout=1.0)
+    told = [record for record in caplog.records if "this one" in record.getMessage()]
+    assert [record.levelno for record in told] == [logging.INFO if is_leaving else logging.ERROR]
 
 
 async def test_node_of_another_cluster_is_not_believed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Small duties: what a host tells of itself, its certificate renewed in time, and where the others were."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from node.commands import RemoveHost
 from node.drive.admission import Admission, Renewal
 from node.drive.consensus import Consensus
 from node.drive.credentials import Credentials
@@ -241,6 +243,27 @@ async def test_host_tells_the_cluster_what_it_is_once(tmp_path: Path, autojump_c
         await trio.sleep(100)
         assert consensus.consensus.applied_index == before
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_leaving", [False, True])
+async def test_removal_is_an_error_only_for_a_host_that_did_not_ask_for_it(
+    tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, is_leaving: bool
+) -> None:
+    caplog.set_level(logging.INFO, "corral.upkeep")
+    async with leading_alone() as consensus, trio.open_nursery() as nursery:
+        duties = Duties(tmp_path, NOW.timestamp(), consensus)
+        await nursery.start(duties.upkeep.run)
+        await until(duties.upkeep.is_reported.is_set)
+        host = host_of_node(consensus.state, ME)
+        assert host is not None
+        duties.upkeep.is_leaving = is_leaving
+        await consensus.submit(RemoveHost(id=host.id))
+        for _ in range(3):
+            duties.upkeep.wakeup.set()
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    told = [record.levelno for record in caplog.records if "this host" in record.getMessage()]
+    assert told == [logging.INFO if is_leaving else logging.ERROR]
 
 
 async def test_addresses_of_the_living_are_kept_for_the_next_start(tmp_path: Path, autojump_clock: MockClock) -> None:
