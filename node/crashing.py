@@ -17,6 +17,7 @@ SITES = {
     "store.before-write": "an output's write is about to begin",
     "store.before-flush": "its rows are written, the transaction is not committed",
     "store.after-flush": "it is durable, nobody was told",
+    "consensus.sent-early": "a leader's new entries are sent, nothing of them is on its own disk",
     "consensus.before-send": "it is durable, its messages are not sent",
     "consensus.after-send": "they are sent, what is committed is not applied",
     "consensus.mid-apply": "one entry of several is applied",

@@ -377,6 +377,8 @@ class Consensus:
     async def _obey(self, raft: Raft, output: Output, nursery: trio.Nursery) -> None:
         early, late = split_sends(output, is_leader=raft.is_leader)
         self._send(early)
+        if early:
+            crash_at("consensus.sent-early")
         async with self._snapshots.lock if output.install is not None else nullcontext():
             if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshots.every:
                 await self._write(output, raft.commit_index)
