@@ -11,6 +11,7 @@ from random import Random
 from typing import assert_never
 
 from protocol.ids import Index, NodeId, Term
+from protocol.raft.election import Election
 from protocol.raft.following import Following
 from protocol.raft.leadership import Leadership
 from protocol.raft.log import Log
@@ -31,7 +32,7 @@ from protocol.raft.messages import (
     VoteRequest,
     encode_config,
 )
-from protocol.raft.quorum import check_change, has_quorum
+from protocol.raft.quorum import check_change
 from protocol.raft.vocabulary import (
     DEFAULT_LIMITS,
     DEFAULT_TIMING,
@@ -41,7 +42,6 @@ from protocol.raft.vocabulary import (
     Envelope,
     Event,
     HandingOver,
-    HardState,
     LeaderChanged,
     Limits,
     NotLeader,
@@ -73,21 +73,17 @@ class Raft:
         self.me = me
         self.role = Role.FOLLOWER
         self.leader: NodeId | None = None
-        self.wake_at = inf
         self._timing = timing
         self._limits = limits
-        self._rng = rng
         self._log = Log(saved.snapshot, saved.entries)
-        self._hard = self._saved_hard = saved.hard
-        self._votes: set[NodeId] = set()
+        self._election = Election(me, saved.hard, self._log, timing=timing, rng=rng)
         self._leading: Leadership | None = None
         self._following = Following(self._log, limits)
-        self._heard_at = -inf
         self._asked_reads = 0
         self._reads: list[ReadAnswer] = []
         self._outbox: list[Envelope] = []
         self._told = self._news()
-        self._reset_election(now)
+        self.wake_at = self._election.patience_end(now)
         if self.config.voters == (me,):
             self.wake_at = now  # Nobody else could lead or be disturbed.
 
@@ -95,7 +91,7 @@ class Raft:
 
     @property
     def term(self) -> Term:
-        return self._hard.term
+        return self._election.term
 
     @property
     def is_leader(self) -> bool:
@@ -191,7 +187,7 @@ class Raft:
                 return
             self._leading.send_heartbeats(now)
             self.wake_at = self._leading.wake_at(now)
-        elif self._may_campaign():
+        elif self._election.may_campaign:
             self._become_pre_candidate(now)
         else:
             self.leader = None
@@ -205,9 +201,7 @@ class Raft:
         if self._leading is not None:
             self._leading.handle_peer_lost(peer)
         elif peer == self.leader:
-            self._heard_at = -inf
-            delay = self._timing.lost_delay + self._rng.random() * self._timing.lost_spread
-            self.wake_at = min(self.wake_at, now + delay)
+            self.wake_at = min(self.wake_at, self._election.note_lost(now))
 
     def propose(self, commands: tuple[bytes, ...], now: float) -> tuple[Index, Term]:
         """Append commands to the log; return the index of the first and their term, the others follow it.
@@ -287,14 +281,13 @@ class Raft:
 
     def take_output(self) -> Output:
         """Hand over everything owed so far, and forget it."""
-        hard = self._hard if self._hard != self._saved_hard else None
         if self._leading is not None:
             self._reads += self._leading.take_reads()
         send, reads = tuple(self._outbox), tuple(self._reads)
-        self._saved_hard, self._outbox, self._reads = self._hard, [], []
+        self._outbox, self._reads = [], []
         truncate_from, compact_to, append = self._log.take_changes()
         return Output(
-            hard=hard,
+            hard=self._election.take_hard(),
             install=self._following.take_install(),
             truncate_from=truncate_from,
             compact_to=compact_to,
@@ -322,34 +315,29 @@ class Raft:
     # Roles change in the _become_* methods and nowhere else.
 
     def _become_follower(self, term: Term, now: float, leader: NodeId | None = None) -> None:
-        if term > self.term:
-            self._hard = HardState(term)
+        self._election.enter(term)
         if self.role is not Role.FOLLOWER:
-            self._reset_election(now)
+            self.wake_at = self._election.patience_end(now)
         if self._leading is not None:
             self._reads += self._leading.fail_reads()
-        self.role, self.leader, self._leading, self._votes = Role.FOLLOWER, leader, None, set()
+        self.role, self.leader, self._leading = Role.FOLLOWER, leader, None
 
     def _become_pre_candidate(self, now: float) -> None:
-        # 9.6: ask first, so that a member that cannot win does not raise the term of those that have a leader.
-        self.role, self.leader, self._votes = Role.PRE_CANDIDATE, None, {self.me}
-        self._reset_campaign(now)
-        self._ask_voters(PreVoteRequest(Term(self.term + 1), self.last_index, self._log.last_term))
-        if has_quorum(self.config, self._votes):
+        self.role, self.leader = Role.PRE_CANDIDATE, None
+        self.wake_at = self._election.campaign_end(now)
+        self._ask_voters(self._election.ask())
+        if self._election.count(self.me):
             self._become_candidate(now)
 
     def _become_candidate(self, now: float, *, is_transfer: bool = False) -> None:
-        # 3.4: the vote for ourselves is part of the same durable write as the new term.  Two writes would let a
-        # crash in between vote twice.
-        self._hard = HardState(Term(self.term + 1), self.me)
-        self.role, self.leader, self._votes = Role.CANDIDATE, None, {self.me}
-        self._reset_campaign(now)
-        self._ask_voters(VoteRequest(self.term, self.last_index, self._log.last_term, is_transfer))
-        if has_quorum(self.config, self._votes):
+        self.role, self.leader = Role.CANDIDATE, None
+        self.wake_at = self._election.campaign_end(now)
+        self._ask_voters(self._election.stand(is_transfer=is_transfer))
+        if self._election.count(self.me):
             self._become_leader(now)
 
     def _become_leader(self, now: float) -> None:
-        self.role, self.leader, self._votes = Role.LEADER, self.me, set()
+        self.role, self.leader = Role.LEADER, self.me
         leading = Leadership(self.me, self.term, self._log, timing=self._timing, limits=self._limits, send=self._send)
         self._leading = leading
         leading.follow_config(now)
@@ -361,24 +349,9 @@ class Raft:
 
     # Election.
 
-    def _reset_election(self, now: float) -> None:
-        self.wake_at = now + self._timing.election_timeout + self._rng.random() * self._timing.election_spread
-
-    def _reset_campaign(self, now: float) -> None:
-        # Asking anew begins with a question that disturbs nobody, so it need not wait as long as a follower does.
-        self.wake_at = now + self._timing.election_timeout / 2 + self._rng.random() * self._timing.election_spread
-
-    def _may_campaign(self) -> bool:
-        # 4.2.2: a voter whose removal is not known to be committed may still be needed to commit it.
-        return any(self.me in config.voters for config in self._log.possible_configs)
-
     def _is_content(self, now: float) -> bool:
         """4.2.3: a member that has a leader does not help to replace it."""
-        return self.is_leader or (self.leader is not None and now - self._heard_at < self._timing.election_timeout)
-
-    def _is_blank(self) -> bool:
-        """4.2.1: a voter was a learner first, and has a log: whoever has none is new, or was a voter and was wiped."""
-        return self.last_index == 0
+        return self.is_leader or (self.leader is not None and self._election.hears_leader(now))
 
     def _ask_voters(self, request: PreVoteRequest | VoteRequest) -> None:
         for voter in self.config.voters:
@@ -388,41 +361,23 @@ class Raft:
     def _answer_pre_vote(self, sender: NodeId, request: PreVoteRequest, now: float) -> None:
         if request.term > self.term and self._is_content(now):
             return
-        # 9.6: a promise changes nothing here: neither term, nor vote, nor timer.
-        granted = (
-            request.term > self.term
-            and not self._is_blank()
-            and self._log.is_up_to_date(request.last_index, request.last_term)
-        )
-        self._send(sender, VoteReply(request.term if granted else self.term, granted, True))
+        self._send(sender, self._election.answer_pre_vote(request))
 
     def _answer_vote(self, sender: NodeId, request: VoteRequest, now: float) -> None:
-        # 4.1: whether the candidate is in our configuration does not matter: ours may be the older one.
-        granted = (
-            request.term == self.term
-            and not self._is_blank()
-            and self._hard.vote in (None, sender)
-            and self._log.is_up_to_date(request.last_index, request.last_term)
-        )
-        if granted:
-            self._hard = HardState(self.term, sender)
-            self._reset_election(now)
-        self._send(sender, VoteReply(self.term, granted, False))
+        reply = self._election.answer_vote(sender, request)
+        if reply.granted:
+            self.wake_at = self._election.patience_end(now)
+        self._send(sender, reply)
 
     def _count_vote(self, sender: NodeId, reply: VoteReply, now: float) -> None:
-        if not reply.granted:
-            if self.role is Role.CANDIDATE and not reply.pre and reply.term == self.term:
-                # 3.4: the vote is split, or lost. If the others do not suffice, do not wait long to ask anew.
-                quarter = self._timing.election_timeout / 4
-                self.wake_at = min(self.wake_at, now + quarter * (1 + self._rng.random()))
-            return
-        if reply.pre and self.role is Role.PRE_CANDIDATE and reply.term == self.term + 1:
-            self._votes.add(sender)
-            if has_quorum(self.config, self._votes):
+        if reply.pre:
+            is_asked = self.role is Role.PRE_CANDIDATE and reply.term == self.term + 1
+            if is_asked and reply.granted and self._election.count(sender):
                 self._become_candidate(now)
-        elif not reply.pre and self.role is Role.CANDIDATE and reply.term == self.term:
-            self._votes.add(sender)
-            if has_quorum(self.config, self._votes):
+        elif self.role is Role.CANDIDATE and reply.term == self.term:
+            if not reply.granted:
+                self.wake_at = min(self.wake_at, self._election.retry_at(now))
+            elif self._election.count(sender):
                 self._become_leader(now)
 
     def _take_over(self, sender: NodeId, message: TimeoutNow, now: float) -> None:
@@ -438,12 +393,8 @@ class Raft:
             return False
         if self.role is not Role.FOLLOWER or self.leader is None:
             self._become_follower(self.term, now, sender)
-        self._heard_at = now
-        self._reset_election(now)
-        if self._hard.vote is None:
-            # 3.4: nobody else can win this term, so the vote is as good as given.  If our disk was wiped, we may have
-            # given it before.
-            self._hard = HardState(self.term, sender)
+        self._election.note_heard(sender, now)
+        self.wake_at = self._election.patience_end(now)
         return True
 
     def _answer_append(self, sender: NodeId, request: AppendRequest, now: float) -> None:

@@ -35,6 +35,7 @@ class Bug:
 
 
 CORE, LEADERSHIP, LOG = "protocol.raft.core", "protocol.raft.leadership", "protocol.raft.log"
+ELECTION = "protocol.raft.election"
 CLUSTER, GOSSIP = ("cluster",), ("gossip",)
 DISK, STATE = ("disk", "cluster"), ("state", "cluster")
 
@@ -42,15 +43,15 @@ BUGS: tuple[Bug, ...] = (
     # Elections.
     Bug(
         "vote twice in a term",
-        CORE,
+        ELECTION,
         "            and self._hard.vote in (None, sender)\n",
         "",
     ),
     Bug(
         "vote not saved",
-        CORE,
-        "hard = self._hard if self._hard != self._saved_hard else None",
-        "hard = HardState(self._hard.term) if self._hard != self._saved_hard else None",
+        ELECTION,
+        "hard = self._hard if self._hard != self._saved else None",
+        "hard = HardState(self._hard.term) if self._hard != self._saved else None",
     ),
     Bug(
         "vote sent before it is on disk",
