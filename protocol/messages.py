@@ -36,7 +36,7 @@ class Kind(IntEnum):
     READ_INDEX = 11
     """Ask the leader up to where a linearizable read must have applied; without payload, the reply is an index."""
     TRANSFER = 12
-    """Ask the leader to hand over to the node that is named, or to whom it likes; the reply names who leads then."""
+    """Ask the leader to hand over to the node that is named, or to whom it likes; the reply is a TransferReply."""
     DIGEST = 13
     """The leader asks for the digest of the state at an index; the reply is empty if that has passed."""
 
@@ -73,6 +73,14 @@ class ExecuteReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, arra
     detail: str = ""
 
 
+class TransferReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Who leads after leadership was handed over, or why it cannot be; that it failed is no reply but a FAILED."""
+
+    leader: NodeId | None
+    refusal: str = ""
+    """Without a leader: the wish cannot be fulfilled as long as things are as they are."""
+
+
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises for bytes that are none of ours, broken text and deep nesting included."""
 
@@ -80,9 +88,10 @@ _encoder = msgspec.msgpack.Encoder()
 _submit = msgspec.msgpack.Decoder(Submit)
 _submit_reply = msgspec.msgpack.Decoder(SubmitReply)
 _execute_reply = msgspec.msgpack.Decoder(ExecuteReply)
+_transfer_reply = msgspec.msgpack.Decoder(TransferReply)
 
 
-def encode(record: Submit | SubmitReply | ExecuteReply) -> bytes:
+def encode(record: Submit | SubmitReply | ExecuteReply | TransferReply) -> bytes:
     """Return the record's bytes."""
     return _encoder.encode(record)
 
@@ -111,6 +120,14 @@ def decode_execute_reply(data: bytes) -> ExecuteReply:
         return _execute_reply.decode(data)
     except _UNREADABLE as error:
         raise DecodeError(f"not a reply to a command: {error}") from None
+
+
+def decode_transfer_reply(data: bytes) -> TransferReply:
+    """Read a TransferReply, or raise DecodeError."""
+    try:
+        return _transfer_reply.decode(data)
+    except _UNREADABLE as error:
+        raise DecodeError(f"not a reply to a wish to hand over: {error}") from None
 
 
 def encode_index(index: Index) -> bytes:

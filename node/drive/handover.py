@@ -15,13 +15,16 @@ from node.drive.link import Caller, LinkDownError, RequestFailedError
 from node.ports import RefusedError, Unavailable
 from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import NodeId
-from protocol.messages import Kind
+from protocol.messages import Kind, TransferReply, decode_transfer_reply
+from protocol.messages import encode as encode_record
 from protocol.raft.core import Raft
 from protocol.raft.vocabulary import NotLeader, TransferRefused
 
 TRANSFER_TIMEOUT = 3.0
 """Longer than the core tries, so that its giving up is seen."""
 POLL = 0.05
+CANNOT_BE = "Conflict"
+"""The code of a refusal, from whichever node it comes."""
 
 log = logging.getLogger("corral.handover")
 
@@ -47,7 +50,7 @@ class Handover:
     async def transfer(self, to: NodeId | None) -> NodeId:
         """Have the voter `to`, or whoever is furthest, lead; return who leads then.
 
-        RefusedError if this node leads and it cannot be that one, Unavailable if it did not come to pass.
+        RefusedError if it cannot be that one, Unavailable if it did not come to pass; whichever node leads.
         """
         raft = self.raft()
         leader = None if raft is None else raft.leader
@@ -75,17 +78,20 @@ class Handover:
         if raft is None or not raft.is_leader:
             raise Unavailable("this node does not lead")
         try:
-            return (await self._transfer_here(_read_node(payload))).encode()
+            return encode_record(TransferReply(await self._transfer_here(_read_node(payload))))
         except RefusedError as refused:
-            raise Unavailable(str(refused)) from None
+            return encode_record(TransferReply(None, str(refused)))
 
     async def _ask_there(self, leader: NodeId, to: NodeId | None) -> NodeId:
         payload = (to or "").encode()
         try:
-            reply = await self.transport.request(leader, Kind.TRANSFER, payload, timeout=TRANSFER_TIMEOUT + 1.0)
-        except (LinkDownError, RequestFailedError) as error:
+            data = await self.transport.request(leader, Kind.TRANSFER, payload, timeout=TRANSFER_TIMEOUT + 1.0)
+            reply = decode_transfer_reply(data)
+        except (LinkDownError, RequestFailedError, DecodeError) as error:
             raise Unavailable(f"the leader {leader[:8]} did not hand over: {error}") from None
-        return NodeId(reply.decode("ascii", "replace"))
+        if reply.leader is None:
+            raise RefusedError(CANNOT_BE, reply.refusal)
+        return reply.leader
 
     async def _transfer_here(self, to: NodeId | None) -> NodeId:
         begun = Begun()
@@ -101,7 +107,7 @@ class Handover:
             self.call(begin)
             await begun.answered.wait()
             if isinstance(begun.refusal, TransferRefused):
-                raise RefusedError("Conflict", f"leadership cannot be handed over: {begun.refusal}")
+                raise RefusedError(CANNOT_BE, f"leadership cannot be handed over: {begun.refusal}")
             if begun.refusal is None or isinstance(begun.refusal, NotLeader):
                 return await self._wait_for_another(begun.heir)
         raise Unavailable("nobody has taken over in time; this node goes on leading, see `node cluster status`")

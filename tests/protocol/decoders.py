@@ -137,6 +137,11 @@ def _wire_decoders() -> tuple[Decoder, ...]:
             messages.decode_execute_reply,
             (messages.encode(messages.ExecuteReply(b"result", None)),),
         ),
+        Decoder(
+            "messages.decode_transfer_reply",
+            messages.decode_transfer_reply,
+            (messages.encode(messages.TransferReply(NODE)), messages.encode(messages.TransferReply(None, "no"))),
+        ),
         Decoder("messages.decode_index", messages.decode_index, (messages.encode_index(Index(7)),)),
         Decoder("drive.admission.decode_renewal", decode_renewal, (encode_renewal(b"csr"),)),
     )

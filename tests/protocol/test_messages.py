@@ -14,9 +14,11 @@ from protocol.messages import (
     Kind,
     Submit,
     SubmitReply,
+    TransferReply,
     decode_execute_reply,
     decode_submit,
     decode_submit_reply,
+    decode_transfer_reply,
     encode,
 )
 
@@ -39,10 +41,15 @@ def test_reply_to_a_command_is_read_as_it_was_written(reply: ExecuteReply) -> No
     assert decode_execute_reply(encode(reply)) == reply
 
 
+@pytest.mark.parametrize("reply", [TransferReply(NodeId("a" * 32)), TransferReply(None, "there is no other voter")])
+def test_reply_to_a_wish_to_hand_over_is_read_as_it_was_written(reply: TransferReply) -> None:
+    assert decode_transfer_reply(encode(reply)) == reply
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=64))
 def test_junk_is_a_decode_error_or_a_record(data: bytes) -> None:
-    for decode in (decode_submit, decode_submit_reply, decode_execute_reply):
+    for decode in (decode_submit, decode_submit_reply, decode_execute_reply, decode_transfer_reply):
         try:
             decode(data)
         except DecodeError:

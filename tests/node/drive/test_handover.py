@@ -15,7 +15,8 @@ from node.model import host_of_node
 from node.ports import RefusedError, Unavailable
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
-from protocol.messages import Kind
+from protocol.messages import Kind, TransferReply, decode_transfer_reply
+from protocol.messages import encode as encode_record
 from protocol.raft.messages import (
     AppendReply,
     AppendRequest,
@@ -64,7 +65,7 @@ async def test_follower_has_the_leader_hand_over(autojump_clock: MockClock) -> N
 
     async def agree(kind: Kind, payload: bytes) -> bytes:
         assert (kind, payload) == (Kind.TRANSFER, ME.encode())
-        return payload
+        return encode_record(TransferReply(ME))
 
     follower.transport.answer = agree
     async with running(follower.consensus) as consensus:
@@ -73,10 +74,42 @@ async def test_follower_has_the_leader_hand_over(autojump_clock: MockClock) -> N
         assert await consensus.transfer_leadership(ME) == ME
 
 
+async def test_refusal_is_the_same_through_a_follower_as_at_the_leader(autojump_clock: MockClock) -> None:
+    follower = Follower(two_voters())
+    last = follower.disk.disk.saved.entries[-1]
+    async with leading_alone() as leader, running(follower.consensus) as consensus:
+
+        async def pass_on(kind: Kind, payload: bytes) -> bytes:
+            return await leader.group.handover.answer(CALLER, b"f" * 32)
+
+        follower.transport.answer = pass_on
+        await follower.hear(last, (), int(last.index))
+        with pytest.raises(RefusedError) as there:
+            await leader.transfer_leadership(NodeId("f" * 32))
+        with pytest.raises(RefusedError) as here:
+            await consensus.transfer_leadership(ME)
+        assert (here.value.code, str(here.value)) == (there.value.code, str(there.value))
+
+
+async def test_leader_that_answers_with_junk_did_not_hand_over(autojump_clock: MockClock) -> None:
+    follower = Follower(two_voters())
+    last = follower.disk.disk.saved.entries[-1]
+
+    async def answer(kind: Kind, payload: bytes) -> bytes:
+        return b"junk"
+
+    follower.transport.answer = answer
+    async with running(follower.consensus) as consensus:
+        await follower.hear(last, (), int(last.index))
+        with pytest.raises(Unavailable, match="did not hand over"):
+            await consensus.transfer_leadership(ME)
+
+
 async def test_leader_asked_for_a_stranger_refuses(autojump_clock: MockClock) -> None:
     async with leading_alone() as consensus:
-        with pytest.raises(Unavailable, match="cannot be handed over"):
-            await consensus.group.handover.answer(CALLER, b"f" * 32)
+        reply = decode_transfer_reply(await consensus.group.handover.answer(CALLER, b"f" * 32))
+        assert reply.leader is None
+        assert "cannot be handed over" in reply.refusal
         with pytest.raises(DecodeError, match="not a node"):
             await consensus.group.handover.answer(CALLER, b"x")
 
