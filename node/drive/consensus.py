@@ -25,7 +25,7 @@ from node.drive.link import Caller, Reply
 from node.drive.notices import Notices
 from node.drive.obeying import cut_piece, durable_before, is_durable, split_sends
 from node.drive.proposals import UNREADABLE, Proposals
-from node.drive.snapshots import Snapshots
+from node.drive.snapshots import Snapshots, UnreadableSnapshotError
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
 from node.state import Indexes, apply_proposals, decode_state
@@ -50,7 +50,6 @@ from protocol.raft.vocabulary import (
     Output,
     Role,
     SavedState,
-    Snapshot,
     Timing,
 )
 
@@ -186,7 +185,8 @@ class Consensus:
     def alarms(self) -> tuple[str, ...]:
         """What a person has to know of this node now, and what to do about it."""
         skipped = f"{self.skipped_entries} committed changes were skipped: this release cannot read them; upgrade it"
-        return (*self._disk.alarms, *self.group.alarms, *([skipped] if self.skipped_entries else ()))
+        others = (*self._snapshots.alarms, *self.group.alarms)
+        return (*self._disk.alarms, *others, *([skipped] if self.skipped_entries else ()))
 
     @property
     def members(self) -> Mapping[NodeId, MemberView]:
@@ -254,8 +254,8 @@ class Consensus:
         raft = await self._make_core()
         task_status.started()
         while True:
-            self._suspend(raft, await self._drive(raft))
-            raft = await self._recover()
+            failed = await self._drive(raft)
+            raft = await (self._begin_again(raft) if failed is None else self._recover(raft, failed))
 
     async def _make_core(self) -> Raft:
         """Read everything from the disk: the core starts from that and from nothing else."""
@@ -267,8 +267,17 @@ class Consensus:
         self._stale_since = self._stale_since or self._now_ms()
         return self._raft
 
-    async def _drive(self, raft: Raft) -> StoreFailedError:
-        """Feed and obey the core until the disk fails."""
+    async def _begin_again(self, raft: Raft) -> Raft:
+        """Give up a core whose last output was neither saved nor sent; return one made of what is on the disk."""
+        self.group.barriers.fail()
+        try:
+            return await self._make_core()
+        except StoreFailedError as error:
+            return await self._recover(raft, error)
+
+    async def _drive(self, raft: Raft) -> StoreFailedError | None:
+        """Feed and obey the core until the disk fails, or until (None) a leader's snapshot cannot be read."""
+        failed: StoreFailedError | None = None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.group.digests.run)
@@ -276,16 +285,14 @@ class Consensus:
                     await self._wait_for_input()
                     self._feed(raft)
                     await self._obey(raft, raft.take_output(), nursery)
+        except* UnreadableSnapshotError as unreadable:
+            log.error("%s", unreadable.exceptions[0])
         except* StoreFailedError as errors:
             failed = first_of(errors)
         return failed
 
     def _suspend(self, raft: Raft, error: StoreFailedError) -> None:
-        """Stop taking part; what was to come is forgotten.
-
-        Of what came with the write that failed, a leader's new entries may have left for the others: they do not say
-        that anything was saved here.  All that would say so was not sent.
-        """
+        """Stop taking part.  New entries of ours may have left already; nothing that says they were saved here has."""
         log.error("%s; this node does not vote and takes no changes until then", error)
         now = trio.current_time()
         for to, message in last_words(raft, now):
@@ -299,8 +306,9 @@ class Consensus:
         for listener in self._group_listeners:
             listener()
 
-    async def _recover(self) -> Raft:
-        """Try the disk again and again; return the core made of what is on it."""
+    async def _recover(self, raft: Raft, error: StoreFailedError) -> Raft:
+        """Stop, and try the disk again and again; return the core made of what is on it."""
+        self._suspend(raft, error)
         while True:
             await trio.sleep(self._disk.retry_in)
             try:
@@ -354,7 +362,8 @@ class Consensus:
             self._message_bytes -= len(payload)
             try:
                 message = decode_message(payload)
-                raft.handle_message(sender, message, now)
+                if not self._snapshots.refuses(message):
+                    raft.handle_message(sender, message, now)
                 self._note_commit(raft, message)
             except ProtocolError as error:
                 self.on_unreadable(sender, str(error))
@@ -380,15 +389,16 @@ class Consensus:
         if early:
             crash_at("consensus.sent-early")
         async with self._snapshots.lock if output.install is not None else nullcontext():
+            state = None if output.install is None else await self._snapshots.read(output.install)
             if is_durable(output) or raft.commit_index >= self._commit_on_disk + self._snapshots.every:
                 await self._write(output, raft.commit_index)
                 crash_at("consensus.before-send")
             self._send(late)
             if output.send:
                 crash_at("consensus.after-send")
-            if output.install is not None:
+            if output.install is not None and state is not None:
                 crash_at("consensus.mid-install")
-                await self._install(output.install)
+                self._install(output.install.meta.index, state)
         await self._apply(output.apply)
         if output.load_snapshot:
             nursery.start_soon(self._snapshots.load)
@@ -432,13 +442,12 @@ class Consensus:
             self._snapshots.index = saved.snapshot.index
             # After a failure of the disk the state is here still, and further than that mostly.
             if saved.snapshot.index > self._applied and (snapshot := await self._storage.load_snapshot()) is not None:
-                await self._install(snapshot)
+                self._install(snapshot.meta.index, await self._offload(decode_state, snapshot.state))
         await self._apply([entry for entry in saved.entries if self._applied < entry.index <= commit])
         self._commit_on_disk = commit
 
-    async def _install(self, snapshot: Snapshot) -> None:
-        state = await self._offload(decode_state, snapshot.state)
-        self._applied = self._snapshots.index = snapshot.meta.index
+    def _install(self, index: Index, state: State) -> None:
+        self._applied = self._snapshots.index = index
         self._last_at = max(self._last_at, state.last_at)
         self._indexes = Indexes()
         self._replace(state, ())

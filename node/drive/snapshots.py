@@ -1,25 +1,44 @@
-"""Makes snapshots of this node's state in time, and reads the latest for a follower that needs one.
+"""Makes snapshots of this node's state in time, reads the latest for a follower that needs one, and a leader's.
 
 A snapshot is made of the state, or takes its place: never both at one time, or one made of a state that was wrong could
-reach the disk after the one that replaced it.  5.1 of Ongaro's dissertation.
+reach the disk after the one that replaced it.  A leader's is read before anything of it is saved: one that this
+release cannot read would keep the daemon from starting again.  5.1 of Ongaro's dissertation.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from zlib import crc32
 
+import msgspec
 import trio
 
 from node.drive.barriers import Call
 from node.drive.consensus_ports import Offload, Storage
 from node.model import State
-from node.state import encode_state
+from node.state import decode_state, encode_state
 from protocol.ids import Index
 from protocol.raft.core import Raft
-from protocol.raft.messages import SnapshotMeta
+from protocol.raft.messages import RaftMessage, SnapshotChunk, SnapshotMeta
 from protocol.raft.vocabulary import Snapshot
 
 log = logging.getLogger("corral.consensus")
+
+
+class UnreadableSnapshotError(Exception):
+    """A leader's snapshot is none that this release can read; nothing of it was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The last such snapshot."""
+
+    meta: SnapshotMeta
+    size: int
+    crc: int
+    stays_at: Index
+    """What was applied when it came."""
+    alarm: str
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +60,39 @@ class Snapshots:
     lock: trio.Lock = field(default_factory=trio.Lock)
     """Held while a snapshot is made, and by whoever installs one."""
     _is_begun: bool = False
+    _unreadable: Unreadable | None = None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What a person is to be told, until this node has come further by itself or with another snapshot."""
+        unreadable, (_, applied) = self._unreadable, self.applied()
+        if unreadable is None or applied > max(unreadable.stays_at, unreadable.meta.index - 1):
+            return ()
+        return (unreadable.alarm,)
+
+    async def read(self, snapshot: Snapshot) -> State:
+        """Return the state in a leader's snapshot; UnreadableSnapshotError if this release cannot."""
+        try:
+            state: State = await self.offload(decode_state, snapshot.state)
+        except msgspec.MsgspecError as error:
+            _, applied = self.applied()
+            alarm = (
+                f"the leader's snapshot at entry {snapshot.meta.index} cannot be read by this release ({error}): give "
+                f"this host the release that the leader runs; until then it stays at entry {applied} and answers with "
+                "that, and nothing of what it has is lost"
+            )
+            crc = crc32(snapshot.state)
+            self._unreadable = Unreadable(snapshot.meta, len(snapshot.state), crc, applied, alarm)
+            raise UnreadableSnapshotError(alarm) from None
+        self._unreadable = None
+        return state
+
+    def refuses(self, message: RaftMessage) -> bool:
+        """Whether it is a piece of the snapshot that could not be read: a leader that hears nothing tries it again."""
+        if not isinstance(message, SnapshotChunk) or self._unreadable is None:
+            return False
+        known = self._unreadable
+        return (message.meta, message.size, message.crc) == (known.meta, known.size, known.crc)
 
     def begin_if_due(self, nursery: trio.Nursery) -> None:
         """Make one in the background once enough has been applied since the last."""

@@ -220,8 +220,9 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "promises kept in memory when the disk failed",
         "node.drive.consensus",
-        "            raft = await self._recover()\n",
-        "            await self._recover()\n            self._raft = raft\n",
+        "            raft = await (self._begin_again(raft) if failed is None else self._recover(raft, failed))\n",
+        "            await (self._begin_again(raft) if failed is None else self._recover(raft, failed))\n"
+        "            self._raft = raft\n",
         CLUSTER,
     ),
     # The driver.

@@ -25,6 +25,8 @@ from protocol.raft.messages import (
     EntryKind,
     SnapshotChunk,
     SnapshotMeta,
+    SnapshotReply,
+    decode_message,
     encode_config,
     encode_message,
     make_config,
@@ -341,6 +343,45 @@ async def test_snapshot_of_a_state_that_is_replaced_does_not_outlive_it(autojump
         assert consensus.raft.snapshot_index == follower.disk.disk.snapshot.meta.index
     async with running(make_consensus(follower.disk)) as consensus:
         assert state_digest(consensus.state) == state_digest(right)
+
+
+async def test_snapshot_that_this_release_cannot_read_changes_nothing_on_disk_and_is_an_alarm(
+    autojump_clock: MockClock,
+) -> None:
+    follower = Follower(two_voters())
+    last = follower.disk.disk.saved.entries[-1]
+
+    async def offer(index: int, state: bytes) -> None:
+        meta = SnapshotMeta(Index(index), Term(2), make_config([ME, OTHER]))
+        follower.consensus.deliver(
+            OTHER, encode_message(SnapshotChunk(Term(2), meta, len(state), crc32(state), 0, state))
+        )
+        await trio.sleep(0.1)
+
+    async with running(follower.consensus) as consensus:
+        await follower.hear(last, (), int(last.index))
+        before, saved = consensus.state, follower.disk.disk.saved
+        for _ in range(3):
+            await offer(100, msgspec.msgpack.encode({"version": 10**6}))
+            assert consensus.state is before
+            assert follower.disk.disk.snapshot is None
+            assert follower.disk.disk.saved.entries == saved.entries
+            (alarm,) = consensus.alarms
+            assert "a snapshot of version 1000000" in alarm
+            assert "give this host the release that the leader runs" in alarm
+        replies = [decode_message(payload) for _, payload in follower.transport.sent]
+        assert not [reply for reply in replies if isinstance(reply, SnapshotReply) and reply.done]
+        entry = Entry(Index(last.index + 1), Term(2), EntryKind.NOOP, b"")
+        await follower.hear(last, (entry,), entry.index)
+        assert consensus.consensus.applied_index == entry.index, "it goes on, as far as it can"
+    follower.consensus = make_consensus(follower.disk, follower.transport)
+    async with running(follower.consensus) as consensus:
+        assert state_digest(consensus.state) == state_digest(before)
+        await offer(200, b"from a later release")
+        assert ["cannot be read" in alarm for alarm in consensus.alarms] == [True]
+        await offer(200, encode_state(before))
+        assert not consensus.alarms
+        assert follower.disk.disk.saved.snapshot is not None
 
 
 # Who may speak.
