@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import trio
 import trio.testing
 
 from node.store.log import LogStore
-from node.store.threaded import ThreadedStore
+from node.store.threaded import SLOW_FOR, ThreadedStore
 from protocol.ids import Index, Term
 from protocol.raft.messages import Entry, EntryKind, SnapshotMeta, make_config
 from protocol.raft.vocabulary import HardState, Output, SavedState, Snapshot
@@ -109,3 +110,31 @@ async def test_call_that_was_begun_is_waited_for_when_its_caller_is_cancelled(st
     with pytest.raises(ZeroDivisionError):
         await store._call(lambda: 1 // 0)
     assert await store._call(lambda: 1) == 1
+
+
+async def test_loop_goes_on_while_a_small_write_is_slow(store: ThreadedStore) -> None:
+    may_end = threading.Event()
+
+    async def let_end() -> None:
+        may_end.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(let_end)
+        # The loop has to come round for this to end: a moment at the most is it kept in place.
+        assert await store._call(may_end.wait, 60.0, in_place=True)
+
+
+async def test_loop_does_not_wait_in_place_for_a_disk_that_was_slow_lately(store: ThreadedStore) -> None:
+    may_end = threading.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(store._call, may_end.wait, 60.0, in_place=True))
+        await trio.testing.wait_all_tasks_blocked()
+        may_end.set()
+    for _ in range(SLOW_FOR):
+        assert not store._is_done_in_a_moment()
+
+
+async def test_write_that_is_waited_for_in_place_raises_what_went_wrong(store: ThreadedStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await store._call(lambda: 1 // 0, in_place=True)
+    assert await store._call(lambda: 1, in_place=True) == 1
