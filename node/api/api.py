@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from node.api import resources, schemas
+from node.api import browser, resources, schemas
 from node.api.call import Call, Operations, Urls
 from node.api.context import Scope, caller_of, scope_of, unauthorized, urls_of
 from node.api.definition import Definition
@@ -22,6 +22,7 @@ from node.api.listing import Params, empty_collection
 from node.api.output import Json, is_listable
 from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
 from node.api.times import format_time
+from node.api.transform import transform
 from node.auth.access import Caller
 from node.ports import RefusedError, Replica, Unavailable
 
@@ -59,8 +60,7 @@ class Api:
         """Answer one request."""
         headers: dict[str, str] = {"X-API-Client-IP": request.client}
         try:
-            status, body = await self._answer(request, headers)
-            response = Response(status, body, (("Content-Type", JSON),))
+            response = await self._answer(request, headers)
         except ApiError as error:
             response = error.response()
         except RefusedError as refused:
@@ -72,13 +72,17 @@ class Api:
             headers["X-Corral-Stale-Since"] = format_time(stale_since)
         return Response(response.status, response.body, (*response.headers, *headers.items()))
 
-    async def _answer(self, request: Request, headers: dict[str, str]) -> tuple[int, bytes]:
-        headers["X-API-Schemas"] = f"{urls_of(request, Scope()).base}/v1/schemas"
+    async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
+        urls = urls_of(request, Scope())
+        headers["X-API-Schemas"] = f"{urls.base}/v1/schemas"
+        if (cookie := browser.new_cookie(request, urls, self._rng)) is not None:
+            headers[cookie[0]] = cookie[1]
         route = parse_route(request.path)
         params = parse_params(request.query)
         method = method_of(request, params)
+        browser.check_intent(request, method, urls)
         if (route.type, route.scope, route.id) == ("join", None, None) and method == "GET":
-            return 200, self._join_info()
+            return _json(200, self._join_info())
         state = self._replica.state
         caller = caller_of(request, state)
         if caller.kind == "anonymous":
@@ -92,7 +96,7 @@ class Api:
         headers["X-API-Schemas"] = call.urls.collection("schemas")
         headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)
-        return status, msgspec.json.encode(body)
+        return _json(status, msgspec.json.encode(body))
 
     async def _waits_for_latest(self, request: Request) -> bool:
         """Wait, if the client wants that, until this node knows all that anybody was told before it asked."""
@@ -129,6 +133,8 @@ class Api:
             return 200, _read_root(call, route, method)
         if route.type.lower() in ("schemas", "schema"):
             return 200, _read_schemas(call, route, method)
+        if route.type.lower() == "scripts":
+            return 200, _run_script(route, method, request)
         if _linked_only(route.type) is not None:
             return 200, _read_linked_only(call, route, method)
         definition = BY_PATH.get(route.type.lower())
@@ -151,6 +157,18 @@ class Api:
         scope = Scope(call.scope, call.urls.scope)
         after = self._call(call.caller, scope, call.urls)
         return change.status, resources.render_changed(after, change, done.id)
+
+
+def _json(status: int, body: bytes) -> Response:
+    return Response(status, body, (("Content-Type", JSON),))
+
+
+def _run_script(route: Route, method: str, request: Request) -> Json:
+    if (route.id or "").lower() != "transform" or route.link is not None:
+        raise ApiError("Not Found")
+    if method != "POST":
+        raise ApiError("Method not allowed")
+    return transform(parse_body(request, []))
 
 
 def _is_project(route: Route) -> bool:

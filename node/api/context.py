@@ -12,7 +12,7 @@ from node.model import State
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="Enter API access key and secret key as username and password"')
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,26 @@ def scope_of(path_scope: str | None, asked: str | None, caller: Caller, state: S
 
 
 def urls_of(request: Request, scope: Scope) -> Urls:
-    """Return the URLs as the client sees them, a proxy's X-Forwarded-* headers honoured."""
-    scheme = _first(request.header("x-forwarded-proto")) or request.scheme
-    host = _first(request.header("x-forwarded-host")) or request.header("host") or "localhost"
+    """Return the URLs as the client sees them, a proxy's X-Forwarded-* headers honoured where they make sense."""
+    scheme = (_first(request.header("x-forwarded-proto")) or request.scheme).lower()
     if scheme not in ("http", "https"):
         scheme = request.scheme
-    if not _HOST.match(host):
-        host = "localhost"
+    names = (_first(request.header("x-forwarded-host")), request.header("host"))
+    host = next((name for name in names if name is not None and _is_host(name)), "localhost")
     port = _first(request.header("x-forwarded-port"))
-    if port is not None and re.fullmatch(r"[0-9]{1,5}", port):
+    if port is not None and _is_port(port):
         name = re.sub(r":[0-9]+\Z", "", host)
         host = name if port == {"http": "80", "https": "443"}[scheme] else f"{name}:{port}"
     return Urls(f"{scheme}://{host}", scope.prefix)
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.match(text)
+    return match is not None and (match[1] is None or _is_port(match[1]))
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 0 < int(text) < 65536
 
 
 def _first(value: str | None) -> str | None:

@@ -22,6 +22,9 @@ _OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _UNSCOPED = ("projectmember", "projectmembers")
 """What lies below a project without being looked at in its scope."""
 
+_NO_TYPES = ("scripts",)
+"""What lies below a scope without being a type."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -55,7 +58,8 @@ def parse_route(path: str) -> Route:
 
 def _is_scoped(name: str) -> bool:
     lowered = name.lower()
-    return lowered not in _UNSCOPED and (lowered in BY_PATH or lowered in (link.lower() for link in LINKED_ONLY))
+    known = (BY_PATH, _NO_TYPES, [link.lower() for link in LINKED_ONLY])
+    return lowered not in _UNSCOPED and any(lowered in names for names in known)
 
 
 def parse_params(query: str) -> list[tuple[str, str]]:
@@ -68,7 +72,8 @@ def parse_params(query: str) -> list[tuple[str, str]]:
 
 def method_of(request: Request, params: list[tuple[str, str]]) -> str:
     """Return the method that is meant: `_method` overrides that of a POST, HEAD reads as GET."""
-    override = next((value.upper() for name, value in params if name == "_method"), None)
+    given = [*params, *(parse_params(request.body.decode("utf-8", "replace")) if _is_form(request) else ())]
+    override = next((value.upper() for name, value in given if name == "_method"), None)
     method = override if override is not None and request.method == "POST" else request.method
     method = "GET" if method == "HEAD" else method
     if method not in METHODS:
@@ -78,11 +83,15 @@ def method_of(request: Request, params: list[tuple[str, str]]) -> str:
 
 def parse_body(request: Request, params: list[tuple[str, str]]) -> dict[str, Any]:
     """Return the body's object over the query's parameters; `null` and nothing are an empty object."""
+    if _is_form(request):
+        return {**_flatten(params), **_flatten(parse_params(request.body.decode("utf-8", "replace")))}
+    return {**_flatten(params), **_parse_json(request.body)}
+
+
+def _is_form(request: Request) -> bool:
     is_form = (request.header("content-type") or "").lower().startswith("application/x-www-form-urlencoded")
     # `curl -d '{…}'` without more says form and means JSON; no field's name begins with a brace.
-    is_form = is_form and not request.body.lstrip().startswith(b"{")
-    body = _flatten(parse_params(request.body.decode("utf-8", "replace"))) if is_form else _parse_json(request.body)
-    return {**_flatten(params), **body}
+    return is_form and not request.body.lstrip().startswith((b"{", b"[")) and request.body.strip() != b"null"
 
 
 def _flatten(params: list[tuple[str, str]]) -> dict[str, Any]:
