@@ -34,15 +34,17 @@ class Write:
 class Writers:
     """Writes through each host while its block runs; the names begin with `prefix`."""
 
-    def __init__(self, puts: Mapping[str, Callable[[], Put]], prefix: str) -> None:
-        """`puts` makes each host's client, in the thread that it is for."""
+    def __init__(
+        self, puts: Mapping[str, Callable[[], Put]], prefix: str, *, clients: int = CLIENTS, pause: float = PAUSE
+    ) -> None:
+        """`puts` makes each host's client, in the thread that it is for; `pause` seconds lie between its writes."""
         self.writes: list[Write] = []
-        self._prefix = prefix
+        self._prefix, self._clients, self._pause = prefix, clients, pause
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(host, number, make), daemon=True)
             for host, make in puts.items()
-            for number in range(CLIENTS)
+            for number in range(clients)
         ]
 
     def __enter__(self) -> "Writers":
@@ -64,7 +66,7 @@ class Writers:
 
     def _run(self, host: str, client: int, make: Callable[[], Put]) -> None:
         put, number = make(), 0
-        self._stop.wait(PAUSE * client / CLIENTS)
+        self._stop.wait(self._pause * client / self._clients)
         while not self._stop.is_set():
             name, begun = f"{self._prefix}-{host}-{client}-{number}", time.monotonic()
             try:
@@ -73,7 +75,7 @@ class Writers:
                 is_acknowledged = False
             self.writes.append(Write(name, begun, time.monotonic(), is_acknowledged))
             number += 1
-            self._stop.wait(PAUSE if is_acknowledged else PAUSE_AFTER_FAILURE)
+            self._stop.wait(self._pause if is_acknowledged else PAUSE_AFTER_FAILURE)
 
 
 def first_after(writes: Sequence[Write], moment: float) -> float | None:
