@@ -3,8 +3,9 @@
 Each port has a fake or in-memory twin and one contract test that runs on both.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol
 
 import msgspec
 import trio
@@ -112,6 +113,48 @@ class EngineError(Exception):
         self.code: EngineErrorCode = code
 
 
+BOTH, OUT, ERR = 0, 1, 2
+"""Where output of a container comes from: BOTH where a terminal has mixed what it wrote."""
+
+
+class LogLine(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """One line of a container's log."""
+
+    kind: int
+    at: str
+    """RFC 3339 with nanoseconds, as the engine wrote it; empty where it wrote none."""
+    line: bytes
+    """Without its end."""
+
+
+class ExecSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A command to run beside what a container runs."""
+
+    command: tuple[str, ...]
+    tty: bool = False
+    stdin: bool = False
+    output: bool = True
+
+
+class ExecSession(Protocol):
+    """A command that runs in a container; each call may raise EngineError."""
+
+    async def send(self, data: bytes) -> None:
+        """Write to its standard input; one that does not read holds the writer up."""
+
+    async def end_input(self) -> None:
+        """Close its standard input."""
+
+    async def receive(self) -> tuple[int, bytes] | None:
+        """Return what it wrote next, with where, or None once it has ended."""
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Give its terminal another size; without a terminal nothing happens."""
+
+    async def exit_code(self) -> int | None:
+        """Return how it ended, None if it runs on or nobody knows."""
+
+
 class Engine(Protocol):
     """A container engine.  Every call may raise EngineError; removing what is gone is no error."""
 
@@ -145,6 +188,24 @@ class Engine(Protocol):
 
     async def watch(self, wake: Callable[[], None]) -> None:
         """Call `wake` at each event of our containers and when the engine comes or goes; runs until cancelled."""
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that also lets look into what runs.
+
+    Streams end with their block: then nothing of them is left, no thread, no connection, no command.
+    """
+
+    def logs(
+        self, external_id: str, *, follow: bool, lines: int | None = None, since: float | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[LogLine, ...]]]:
+        """Read the last `lines` (None: all) since a time (seconds since the epoch), and go on if `follow`."""
+
+    def exec(self, external_id: str, spec: ExecSpec) -> AbstractAsyncContextManager[ExecSession]:
+        """Run a command in a running container; one that still runs at the end of the block is hung up on."""
+
+    def stats(self, external_id: str) -> AbstractAsyncContextManager[AsyncIterator[Mapping[str, Any]]]:
+        """Read what a running container uses, about once a second, in the shape of Docker's `stats`."""
 
 
 class FollowerView(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ never started has none.
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,17 @@ from docker.types import LogConfig
 from docker.utils import parse_repository_tag
 
 from node.engine.errors import code_of_words, engine_error
-from node.ports import ContainerSpec, EngineContainer, EngineError, EngineVersion, NetworkSpec
+from node.engine.streaming import Streaming
+from node.ports import (
+    ContainerSpec,
+    EngineContainer,
+    EngineError,
+    EngineVersion,
+    ExecSession,
+    ExecSpec,
+    LogLine,
+    NetworkSpec,
+)
 from node.store.files import write_private
 
 CLUSTER_LABEL = "io.corral.cluster"
@@ -41,7 +51,7 @@ log = logging.getLogger("corral.engine")
 
 
 class DockerEngine:
-    """The Engine port on a Docker daemon."""
+    """The StreamingEngine port on a Docker daemon."""
 
     def __init__(self, cluster_id: str, *, resolv_dir: Path, url: str = DEFAULT_URL) -> None:
         self._cluster_id = cluster_id
@@ -51,6 +61,7 @@ class DockerEngine:
         self._calls = trio.CapacityLimiter(CALLS_AT_ONCE)
         self._pulls = trio.CapacityLimiter(PULLS_AT_ONCE)
         self._streams = trio.CapacityLimiter(8)
+        self._streaming = Streaming(url, self._call)
         self._writing = trio.Lock()
         """Containers of a service share a resolv.conf, and several are made at once: one writes it."""
         self._kept_mtu: tuple[str, int] | None = None
@@ -174,6 +185,20 @@ class DockerEngine:
             self._known.clear()
             wake()
             await trio.sleep(RECONNECT_AFTER)
+
+    def logs(
+        self, external_id: str, *, follow: bool, lines: int | None = None, since: float | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[tuple[LogLine, ...]]]:
+        """Read a container's log."""
+        return self._streaming.logs(external_id, follow=follow, lines=lines, since=since)
+
+    def exec(self, external_id: str, spec: ExecSpec) -> AbstractAsyncContextManager[ExecSession]:
+        """Run a command in a container."""
+        return self._streaming.exec(external_id, spec)
+
+    def stats(self, external_id: str) -> AbstractAsyncContextManager[AsyncIterator[Mapping[str, Any]]]:
+        """Read what a container uses."""
+        return self._streaming.stats(external_id)
 
     def _forget(self, external_id: str) -> None:
         self._known.pop(external_id, None)

@@ -5,13 +5,17 @@ nothing.  Faults are asked for by name, so that tests can see what the agent mak
 """
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import trio
 
-from node.ports import ContainerSpec, EngineContainer, EngineError, EngineVersion, NetworkSpec
+from node.engine.memory_streams import MemoryExec, MemoryLog, make_figures, read_log
+from node.ports import BOTH, ContainerSpec, EngineContainer, EngineError, EngineVersion, ExecSpec, LogLine, NetworkSpec
 
 UUID_LABEL = "io.rancher.container.uuid"
 NAME_LABEL = "io.rancher.container.name"
@@ -33,6 +37,7 @@ class MemoryEngine:
     is_up: bool = True
     _held: dict[str, _Held] = field(default_factory=dict)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _logs: dict[str, MemoryLog] = field(default_factory=dict)
     _watchers: list[Callable[[], None]] = field(default_factory=list)
     networks: dict[str, NetworkSpec] = field(default_factory=dict)
 
@@ -89,6 +94,8 @@ class MemoryEngine:
     async def remove(self, external_id: str) -> None:
         await self._reach()
         self._held.pop(external_id, None)
+        if (log := self._logs.pop(external_id, None)) is not None:
+            log.wake()
         self._wake()
 
     async def ensure_network(self, spec: NetworkSpec) -> None:
@@ -106,12 +113,59 @@ class MemoryEngine:
         finally:
             self._watchers.remove(wake)
 
+    @asynccontextmanager
+    async def logs(
+        self, external_id: str, *, follow: bool, lines: int | None = None, since: float | None = None
+    ) -> AsyncIterator[AsyncIterator[tuple[LogLine, ...]]]:
+        await self._reach()
+        self._find(external_id)
+        log = self._logs.setdefault(external_id, MemoryLog())
+
+        def goes_on() -> bool:
+            held = self._held.get(external_id)
+            return follow and held is not None and held.seen.status == "running"
+
+        async with aclosing(read_log(log, log.count, log.tail(lines, since), goes_on=goes_on)) as batches:
+            yield batches
+
+    @asynccontextmanager
+    async def exec(self, external_id: str, spec: ExecSpec) -> AsyncIterator[MemoryExec]:
+        await self._reach()
+        self._find_running(external_id)
+        session = MemoryExec(spec)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    @asynccontextmanager
+    async def stats(self, external_id: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
+        await self._reach()
+        self._find_running(external_id)
+        async with aclosing(make_figures()) as figures:
+            yield figures
+
+    def say(self, external_id: str, line: bytes, *, kind: int = 1) -> None:
+        """Have a container write a line; with a terminal all lines are of one kind."""
+        held = self._find(external_id)
+        at = datetime.fromtimestamp(self.now_ms() / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+        log = self._logs.setdefault(external_id, MemoryLog())
+        log.say(self.now_ms(), LogLine(BOTH if held.spec.tty else kind, at, line))
+
     def exit(self, external_id: str, code: int) -> None:
         """Let a container end by itself."""
         held = self._find(external_id)
         if held.seen.status == "running":
             seen = msgspec.structs.replace(held.seen, status="exited", exit_code=code, finished=self.now_ms())
             self._put(external_id, replace(held, seen=seen))
+            if external_id in self._logs:
+                self._logs[external_id].wake()
+
+    def _find_running(self, external_id: str) -> _Held:
+        held = self._find(external_id)
+        if held.seen.status != "running":
+            raise EngineError("failed", f"container {external_id[:12]} is not running")
+        return held
 
     def _find(self, external_id: str) -> _Held:
         held = self._held.get(external_id)

@@ -3,8 +3,9 @@
 import pytest
 
 from node.engine.memory import MemoryEngine
-from node.ports import EngineError
+from node.ports import EngineError, StreamingEngine
 from tests.node.engine.contract import EngineContract
+from tests.node.engine.streams_contract import StreamsContract
 
 
 def now_ms() -> int:
@@ -42,3 +43,18 @@ class TestMemoryEngine(EngineContract):
         seen = await self.find(engine, external_id)
         assert seen is not None
         assert (seen.status, seen.exit_code) == ("exited", 3)
+
+
+class TestMemoryStreams(StreamsContract):
+    @pytest.fixture
+    def engine(self) -> MemoryEngine:
+        return MemoryEngine(now_ms)
+
+    @pytest.fixture
+    def image(self) -> str:
+        return "busybox:latest"
+
+    async def talk(self, engine: StreamingEngine, external_id: str, said: list[tuple[int, bytes]]) -> None:
+        assert isinstance(engine, MemoryEngine)
+        for kind, line in said:
+            engine.say(external_id, line, kind=kind)
