@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/simulate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=_range, metavar="A..B", default=range(20), help="these, both ends included")
+    parser.add_argument("--seeds", type=_range, metavar="A..B", help="both ends included; 0..19, planted: 0..199")
     parser.add_argument("--hosts", type=_range, metavar="A..B", default=range(3, 10), help="before faults begin")
     parser.add_argument("--profile", choices=PROFILES, default="rough", help="how much goes wrong")
     parser.add_argument("--minutes", type=float, default=1.0, help="of virtual time in which things go wrong")
@@ -48,7 +48,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", help="with --planted: names that contain this")
     parser.add_argument("--coverage", action="store_true", help="say which lines and branches the seeds reached")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.seeds = options.seeds or range(200 if options.planted else 20)
+    return options
 
 
 def _range(text: str) -> range:

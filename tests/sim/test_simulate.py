@@ -13,7 +13,7 @@ from node.store.errors import CorruptStoreError
 from protocol.ids import Index, NodeId, Term
 from protocol.raft.messages import Entry, EntryKind
 from protocol.raft.vocabulary import HardState, Output, SavedState, bootstrap
-from tests.sim import planted
+from tests.sim import planted, simulate
 from tests.sim.faults import PROFILES, RATES, Scenario
 from tests.sim.scenes import Outcome, play
 from tests.sim.shrink import shrink
@@ -74,6 +74,12 @@ QUICK = ("majority off by one", "stale incarnation wins", "entry read without it
 def test_planted_bug_is_found(name: str) -> None:
     catch = planted.look_for(planted.by_name(name), range(100), ("group", "gossip", "disk", "state"))
     assert catch.scene is not None, str(catch)
+
+
+def test_planted_bugs_are_looked_for_in_two_hundred_seeds_unless_asked_otherwise() -> None:
+    assert simulate._parse(["--planted"]).seeds == range(200)
+    assert simulate._parse(["--planted", "--seeds", "3..4"]).seeds == range(3, 5)
+    assert simulate._parse([]).seeds == range(20)
 
 
 def test_planted_bugs_have_names_of_their_own() -> None:
