@@ -33,6 +33,7 @@ from node.api.server import serve
 from node.assembly import Options, Parts, assemble, now_ms
 from node.config import DATA_DIR, RUN_DIR, Folders
 from node.drive.names import DNS_ADDRESS
+from node.drive.snapshots import NewerStateError
 from node.drive.watchdog import Watchdog
 from node.logs import set_up
 from node.operations import NodeOperations
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         watchdog = Watchdog()
         trio.run(run_node, identity, folder, options, welcome, watchdog, instruments=[watchdog])
-    except* (CannotRunError, CorruptFileError, CorruptStoreError, FolderInUseError) as errors:
+    except* (CannotRunError, CorruptFileError, CorruptStoreError, FolderInUseError, NewerStateError) as errors:
         raise SystemExit(f"cannot run: {_first(errors)}") from None
     except* StoreFailedError as errors:
         raise SystemExit(f"cannot run: {_first(errors)}; then start the node again") from None

@@ -28,7 +28,7 @@ from node.drive.proposals import UNREADABLE, Proposals
 from node.drive.snapshots import Snapshots, UnreadableSnapshotError
 from node.model import Change, Done, State, host_of_node
 from node.ports import ConsensusView, MemberView, Unavailable
-from node.state import Indexes, apply_proposals, decode_state
+from node.state import Indexes, apply_proposals
 from protocol.errors import ProtocolError
 from protocol.ids import Index, NodeId
 from protocol.raft.core import Raft
@@ -441,8 +441,8 @@ class Consensus:
         if saved.snapshot is not None:
             self._snapshots.index = saved.snapshot.index
             # After a failure of the disk the state is here still, and further than that mostly.
-            if saved.snapshot.index > self._applied and (snapshot := await self._storage.load_snapshot()) is not None:
-                self._install(snapshot.meta.index, await self._offload(decode_state, snapshot.state))
+            if saved.snapshot.index > self._applied and (restored := await self._snapshots.restore()) is not None:
+                self._install(*restored)
         await self._apply([entry for entry in saved.entries if self._applied < entry.index <= commit])
         self._commit_on_disk = commit
 

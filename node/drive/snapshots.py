@@ -29,6 +29,10 @@ class UnreadableSnapshotError(Exception):
     """A leader's snapshot is none that this release can read; nothing of it was saved."""
 
 
+class NewerStateError(Exception):
+    """The snapshot on this host's own disk is whole, and none that this release can read: it is of a later one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """The last such snapshot."""
@@ -86,6 +90,19 @@ class Snapshots:
             raise UnreadableSnapshotError(alarm) from None
         self._unreadable = None
         return state
+
+    async def restore(self) -> tuple[Index, State] | None:
+        """Return the state in the snapshot on the disk; NewerStateError if this release cannot read it."""
+        snapshot = await self.storage.load_snapshot()
+        if snapshot is None:
+            return None
+        try:
+            return snapshot.meta.index, await self.offload(decode_state, snapshot.state)
+        except msgspec.MsgspecError as error:
+            raise NewerStateError(
+                f"the state on this host's disk, as of entry {snapshot.meta.index}, cannot be read by this release "
+                f"({error}): start the release that wrote it, or a later one; nothing on the disk was changed"
+            ) from None
 
     def refuses(self, message: RaftMessage) -> bool:
         """Whether it is a piece of the snapshot that could not be read: a leader that hears nothing tries it again."""

@@ -12,6 +12,7 @@ from node.commands import CreateStack, Proposal, RemoveHost, encode_command, enc
 from node.drive.consensus import Consensus
 from node.drive.link import Caller
 from node.drive.proposals import MAX_PROPOSED_BYTES
+from node.drive.snapshots import NewerStateError
 from node.model import DEFAULT_ENVIRONMENT_ID, Change, State
 from node.ports import RefusedError, Unavailable
 from node.state import encode_state, state_digest
@@ -31,7 +32,7 @@ from protocol.raft.messages import (
     encode_message,
     make_config,
 )
-from protocol.raft.vocabulary import SavedState
+from protocol.raft.vocabulary import SavedState, Snapshot
 from tests.fakes.consensus import (
     ME,
     OTHER,
@@ -382,6 +383,20 @@ async def test_snapshot_that_this_release_cannot_read_changes_nothing_on_disk_an
         await offer(200, encode_state(before))
         assert not consensus.alarms
         assert follower.disk.disk.saved.snapshot is not None
+
+
+async def test_state_on_the_own_disk_that_a_later_release_wrote_ends_the_start_and_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    follower = Follower(two_voters())
+    meta = SnapshotMeta(Index(100), Term(2), make_config([ME, OTHER]))
+    await follower.disk.save_snapshot(Snapshot(meta, msgspec.msgpack.encode({"version": 10**6})))
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(NewerStateError, match=r"as of entry 100, .* start the release that wrote it"),
+        flatten_subgroups=True,
+    ):
+        async with running(make_consensus(follower.disk)):
+            pass
 
 
 # Who may speak.
