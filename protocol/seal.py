@@ -1,7 +1,8 @@
-"""Sealing: gossip datagrams under a rotating group key, and boxes that one recipient alone can open.
+"""Sealing: gossip datagrams under a rotating group key, what the cluster keeps under keys derived from that key, and
+boxes that one recipient alone can open.
 
-Datagrams: AES-256-GCM. Boxes: X25519, HKDF-SHA256, ChaCha20-Poly1305, built like RFC 9180's base mode. All chance
-(nonces, private keys) is passed in as bytes. A group seal says "some host of this cluster", never which one.
+Datagrams and kept secrets: AES-256-GCM. Derived keys: HKDF-SHA256. Boxes: X25519, HKDF-SHA256, ChaCha20-Poly1305,
+built like RFC 9180's base mode. All chance is passed in as bytes. A group seal never says which host made it.
 
 Replay: there is no replay window; whoever replays a sealed datagram can only repeat what a host once said. SWIM bears
 that as it bears duplication and delay: claims are ordered by incarnation, acks by a sequence number that is valid for
@@ -9,6 +10,7 @@ one probe, and a replayed ping or sync request costs one answer. Rotating the ke
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,6 +38,7 @@ MAX_BOX_BYTES: Final = 64 * 1024
 
 _KEY_ID_LABEL: Final = b"corral gossip key id v1"
 _BOX_LABEL: Final = b"corral sealed box v1"
+_DERIVED_LABEL: Final = b"corral derived key v1 "
 _VERSION_BYTE: Final = bytes([SEAL_VERSION])
 
 
@@ -63,6 +66,11 @@ class Keyring:
         if len(ciphers) != len(keys):
             raise ValueError("two gossip keys have the same id; draw another key")
         object.__setattr__(self, "_ciphers", ciphers)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Every key of the ring once, the primary first."""
+        return tuple(dict.fromkeys((self.primary, *self.others)))
 
     def cipher(self, wanted: bytes) -> AESGCM | None:
         """Return the cipher of the key with that id, if the ring holds it."""
@@ -94,6 +102,37 @@ def open_datagram(keyring: Keyring, data: bytes) -> bytes:
         return cipher.decrypt(nonce, data[1 + KEY_ID_BYTES + NONCE_BYTES :], header)
     except InvalidTag:
         raise AuthenticityError(f"not sealed with gossip key {header[1:].hex()}, although it says so") from None
+
+
+def derive_key(key: bytes, purpose: bytes) -> bytes:
+    """Return a key of its own for `purpose`, from which `key` and those for other purposes cannot be found."""
+    if not purpose:
+        raise ValueError("expected to be told what the key is for")
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=_DERIVED_LABEL + purpose).derive(key)
+
+
+def seal_kept(key: bytes, plaintext: bytes, *, nonce: bytes, context: bytes) -> bytes:
+    """Return what only a holder of `key` can open, and only as what belongs to `context`; `nonce` is fresh."""
+    if len(plaintext) > MAX_BOX_BYTES:
+        raise ValueError(f"expected at most {MAX_BOX_BYTES} bytes to seal, got {len(plaintext)}")
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError(f"expected a nonce of {NONCE_BYTES} bytes, got {len(nonce)}")
+    header = _VERSION_BYTE + key_id(key)
+    return header + nonce + AESGCM(key).encrypt(nonce, plaintext, header + context)
+
+
+def open_kept(keys: Iterable[bytes], blob: bytes, *, context: bytes) -> bytes:
+    """Return what was sealed for `context` under one of `keys`, or raise AuthenticityError."""
+    if not DATAGRAM_SEAL_BYTES <= len(blob) <= DATAGRAM_SEAL_BYTES + MAX_BOX_BYTES or blob[0] != SEAL_VERSION:
+        raise AuthenticityError(f"expected a secret sealed in version {SEAL_VERSION}, got {len(blob)} other bytes")
+    header, nonce = blob[: 1 + KEY_ID_BYTES], blob[1 + KEY_ID_BYTES : 1 + KEY_ID_BYTES + NONCE_BYTES]
+    key = next((key for key in keys if key_id(key) == header[1:]), None)
+    if key is None:
+        raise AuthenticityError(f"sealed with key {header[1:].hex()}, which this cluster does not use")
+    try:
+        return AESGCM(key).decrypt(nonce, blob[1 + KEY_ID_BYTES + NONCE_BYTES :], header + context)
+    except InvalidTag:
+        raise AuthenticityError("this secret was altered, or sealed for another purpose") from None
 
 
 def new_private_key(entropy: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""API keys: how they are drawn, what is stored of them, and how a caller's secret is compared.
+"""API keys: how they are drawn, what is stored of them, and how a caller's secret is compared.  (Cluster keys: ring.)
 
 Decides nothing about what a key may do.  Shapes from section 2.1 of the v1 API: access = 20 upper-case hex digits,
 secret = 40 alphanumerics without the look-alikes O 0 l I, stored as a salted SHA-256 (200 random bits need no slow

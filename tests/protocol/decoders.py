@@ -153,6 +153,7 @@ def _key_decoders() -> tuple[Decoder, ...]:
     once = seal.new_private_key(KEY[::-1])
     box = seal.seal_to(seal.public_of(private), b"secret", ephemeral_private=once, nonce=NONCE)
     sealed = seal.seal_datagram(ring, b"hello", bytes(seal.NONCE_BYTES))
+    kept = seal.seal_kept(KEY, b"secret", nonce=NONCE, context=b"5")
     question = probe.encode_question(KEY[:16], 1)
     token = tokens.new_join_token("1a5", bytes(range(32)), Random(1))
     return (
@@ -164,6 +165,7 @@ def _key_decoders() -> tuple[Decoder, ...]:
             (sealed,),
         ),
         Decoder("seal.open_sealed", lambda data: seal.open_sealed(private, data), (box,)),
+        Decoder("seal.open_kept", lambda data: seal.open_kept([KEY], data, context=b"5"), (kept,)),
         Decoder(
             "probe.decode_answer",
             lambda data: probe.decode_answer(KEY[:16], data),
