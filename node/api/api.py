@@ -4,12 +4,14 @@ It authenticates before it looks anything up, and turns whatever goes wrong into
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
 import msgspec
 
-from node.api import browser, resources, schemas
+from node.api import assets, browser, explorer, resources, schemas
 from node.api.call import Call, Operations, Urls
 from node.api.context import Scope, caller_of, scope_of, unauthorized, urls_of
 from node.api.definition import Definition
@@ -29,6 +31,18 @@ from node.ports import RefusedError, Replica, Unavailable
 READ_TIMEOUT = 5.0
 """How long a linearizable read waits for a majority."""
 Answer = tuple[int, Json]
+
+
+OPEN_WARNING = "Access control is off: whoever reaches this page administers the cluster."
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What becomes known of a request while it is answered."""
+
+    headers: dict[str, str]
+    is_html: bool = False
+    call: Call | None = None
 
 
 class Api:
@@ -58,9 +72,12 @@ class Api:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
-        headers: dict[str, str] = {"X-API-Client-IP": request.client}
+        if (file := assets.find_asset(request)) is not None:
+            return file
+        exchange = _Exchange({"X-API-Client-IP": request.client})
+        headers = exchange.headers
         try:
-            response = await self._answer(request, headers)
+            response = await self._answer(request, exchange)
         except ApiError as error:
             response = error.response()
         except RefusedError as refused:
@@ -70,15 +87,28 @@ class Api:
             response = ApiError("ServiceUnavailable", str(missing), headers=(retry,)).response()
         if (stale_since := self._replica.consensus.stale_since) is not None:
             headers["X-Corral-Stale-Since"] = format_time(stale_since)
-        return Response(response.status, response.body, (*response.headers, *headers.items()))
+        response = Response(response.status, response.body, (*response.headers, *headers.items()))
+        return self._page(request, response, exchange.call) if exchange.is_html else response
 
-    async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
-        urls = urls_of(request, Scope())
+    def _page(self, request: Request, response: Response, call: Call | None) -> Response:
+        """The same answer for a person."""
+        body = msgspec.json.decode(response.body)
+        if not isinstance(body, dict):
+            return response
+        warning = OPEN_WARNING if self._replica.state.cluster.open_access else None
+        url = f"{request.path}?{request.query}" if request.query else request.path
+        find = partial(schemas.schema_or_none, call)
+        page = explorer.Page(urls_of(request, Scope()).base, url, body, find, warning)
+        return explorer.render_page(page, response.status, response.headers)
+
+    async def _answer(self, request: Request, exchange: "_Exchange") -> Response:
+        urls, headers = urls_of(request, Scope()), exchange.headers
         headers["X-API-Schemas"] = f"{urls.base}/v1/schemas"
         if (cookie := browser.new_cookie(request, urls, self._rng)) is not None:
             headers[cookie[0]] = cookie[1]
-        route = parse_route(request.path)
         params = parse_params(request.query)
+        exchange.is_html = browser.wants_html(request, params)
+        route = parse_route(request.path)
         method = method_of(request, params)
         browser.check_intent(request, method, urls)
         if (route.type, route.scope, route.id) == ("join", None, None) and method == "GET":
@@ -92,7 +122,10 @@ class Api:
             caller = caller_of(request, state)
         asked = request.header("x-api-project-id") or dict(params).get("projectId") or None
         scope = scope_of(route.scope, None if _is_project(route) else asked, caller, state)
-        call = self._call(caller, scope, urls_of(request, scope))
+        call = exchange.call = self._call(caller, scope, urls_of(request, scope))
+        if exchange.is_html:
+            # A form sends its empty inputs too.
+            params = [(name, value) for name, value in params if value]
         headers["X-API-Schemas"] = call.urls.collection("schemas")
         headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)

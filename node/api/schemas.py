@@ -109,3 +109,13 @@ def find_schema(call: Call, name: str) -> Json:
     if definition is None or not is_visible(call, definition):
         raise ApiError("Not Found", f"there is no type {name[:60]}; see {call.urls.collection('schemas')}")
     return render_schema(call, definition)
+
+
+def schema_or_none(call: Call | None, name: str) -> Json | None:
+    """Return the schema of a type as the caller has it; None where it has none, or nobody knows who calls."""
+    definition = BY_PATH.get(name.lower())
+    return (
+        None
+        if call is None or definition is None or not is_visible(call, definition)
+        else render_schema(call, definition)
+    )
