@@ -100,6 +100,7 @@ class StoreDisk:
             await self._wait()
             snapshot = self._opened().load_snapshot()
             self._require(snapshot == self.shadow.snapshot, "another snapshot than was saved")
+            self.is_damaged = False
             return snapshot
 
     async def write(self, output: Output, commit: Index) -> None:
@@ -203,7 +204,8 @@ class StoreDisk:
             self.shadow = self._also
         self._also = self._left = None
         self._require(saved == self.shadow.saved, f"{_tell(saved)}, which is not {_tell(self.shadow.saved)}")
-        self.is_damaged = False
+        # Loading reads the whole log, and of the snapshot only what it is of.
+        self.is_damaged = self.is_damaged and self.shadow.snapshot is not None
 
     def _require(self, holds: bool, what: str) -> None:
         if not holds:
