@@ -29,6 +29,7 @@ from node.drive.names import DNS_ADDRESS, Names
 from node.drive.overlaying import Overlaying
 from node.drive.reach import Reach
 from node.drive.refusals import Refusals
+from node.drive.streams import Streams
 from node.drive.upkeep import Upkeep
 from node.drive.wakeup import Wakeup
 from node.engine.dockerd import DockerEngine
@@ -36,7 +37,7 @@ from node.engine.memory import MemoryEngine
 from node.model import Change, State, host_of_node
 from node.overlay.overlay import Overlay
 from node.plan.agent import concerns_host
-from node.ports import Engine
+from node.ports import StreamingEngine
 from node.probes import ProbeService
 from node.store.identity import DataFolder, Identity
 from node.store.log import LogStore
@@ -94,13 +95,14 @@ class Parts:
     identity: Identity
     options: Options
     base: Base
-    engine: Engine
+    engine: StreamingEngine
     leading: Leading
     overlaying: Overlaying | None
     agent: Agent
     names: Names
     upkeep: Upkeep
     doctor: Doctor
+    streams: Streams
 
 
 def now_ms() -> int:
@@ -154,6 +156,7 @@ def assemble(identity: Identity, folder: DataFolder, options: Options) -> Parts:
             overlay_is_probed=options.has_overlay,
             now=time.time,
         ),
+        streams=Streams(identity.node, consensus, engine, base.link),
     )
     _connect(parts)
     return parts
@@ -213,6 +216,7 @@ def _connect(parts: Parts) -> None:
             **consensus.group.handlers,
         },
         takers={Kind.EXECUTE: consensus.execute},
+        streamer=parts.streams.serve,
     )
 
     def on_member(event: Event) -> None:
@@ -282,13 +286,15 @@ def meta_of(identity: Identity) -> Meta:
     )
 
 
-def _make_engine(identity: Identity, folder: DataFolder, options: Options) -> Engine:
+def _make_engine(identity: Identity, folder: DataFolder, options: Options) -> StreamingEngine:
     if options.engine == "memory":
         return MemoryEngine(now_ms)
     return DockerEngine(identity.cluster_id, resolv_dir=folder.path / "resolv")
 
 
-def _make_overlaying(identity: Identity, consensus: Consensus, engine: Engine, options: Options) -> Overlaying | None:
+def _make_overlaying(
+    identity: Identity, consensus: Consensus, engine: StreamingEngine, options: Options
+) -> Overlaying | None:
     if not options.has_overlay:
         return None
     return Overlaying(
@@ -317,7 +323,9 @@ def _address_finder(options: Options) -> Callable[[Identity], str | None]:
     return find
 
 
-def _make_agent(identity: Identity, consensus: Consensus, engine: Engine, overlaying: Overlaying | None) -> Agent:
+def _make_agent(
+    identity: Identity, consensus: Consensus, engine: StreamingEngine, overlaying: Overlaying | None
+) -> Agent:
     ready = overlaying.ready if overlaying else trio.Event()
     if overlaying is None:
         ready.set()

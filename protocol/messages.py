@@ -39,6 +39,8 @@ class Kind(IntEnum):
     """Ask the leader to hand over to the node that is named, or to whom it likes; the reply is a TransferReply."""
     DIGEST = 13
     """The leader asks for the digest of the state at an index; the reply is empty if that has passed."""
+    STREAM = 14
+    """The first and only request of a connection, which is a stream from then on: node.drive.wires says of what."""
 
 
 OPEN_TO_STRANGERS = frozenset({Kind.PREFLIGHT, Kind.JOIN})

@@ -94,6 +94,9 @@ Reply = Callable[[bytes], None]
 Taker = Callable[[Caller, bytes, Reply], None]
 """Takes one request and has it answered later, without a task of its own; a ProtocolError refuses it at once."""
 
+Streamer = Callable[[Caller, bytes, Channel], Awaitable[None]]
+"""Talks on a connection that became a stream, until that ends."""
+
 Resolve = Callable[[NodeId], tuple[str, int] | None]
 """Where a node's peer port is now, as far as anybody knows."""
 
@@ -119,6 +122,7 @@ class Link:
         self._refusals = refusals or Refusals()
         self._handlers: dict[int, Handler] = {}
         self._takers: dict[int, Taker] = {}
+        self._streamer: Streamer | None = None
         self._peers: dict[NodeId, _Peer] = {}
         self._nursery: trio.Nursery | None = None
         self._connections = 0
@@ -141,6 +145,7 @@ class Link:
         on_lost: Callable[[NodeId], None],
         handlers: Mapping[Kind, Handler],
         takers: Mapping[Kind, Taker] = MappingProxyType({}),
+        streamer: Streamer | None = None,
     ) -> None:
         """Say who may send messages, who may ask, who is told and who answers; once, before `run`."""
         self._resolve = resolve
@@ -150,6 +155,7 @@ class Link:
         self._on_lost = on_lost
         self._handlers = {int(kind): handler for kind, handler in handlers.items()}
         self._takers = {int(kind): taker for kind, taker in takers.items()}
+        self._streamer = streamer
 
     async def run(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -184,6 +190,13 @@ class Link:
         if answer[0].kind == Kind.FAILED:
             raise RequestFailedError(answer[0].payload.decode("utf-8", "replace"))
         return answer[0].payload
+
+    async def open_apart(self, node: NodeId) -> Channel:
+        """Return a connection to `node` apart from that of the requests; whoever asked for it closes it."""
+        channel = await self._connect(node)
+        if channel is None:
+            raise LinkDownError(f"node {node[:8]} cannot be reached")
+        return channel
 
     def keep_warm(self, nodes: Iterable[NodeId]) -> None:
         """Be connected to `nodes` before there is anything to say: a new leader's first words would be lost."""
@@ -336,15 +349,19 @@ class Link:
                 await channel.send_all(encode_frame(Frame(Kind.FAILED, 0, REFUSAL)))
             return
         scopes = self._incoming.setdefault(caller.node, set())
+        opening: Frame | None = None
         with trio.CancelScope() as scope:
             scopes.add(scope)
             try:
-                await self._read_requests(caller, channel, FrameReader())
+                opening = await self._read_requests(caller, channel, FrameReader())
+                if opening is not None and self._streamer is not None:
+                    await self._streamer(caller, opening.payload, channel)
             finally:
                 scopes.discard(scope)
                 if not scopes:
                     self._incoming.pop(caller.node, None)
-                self._on_lost(caller.node)
+                if opening is None:  # The end of a stream says nothing about its node.
+                    self._on_lost(caller.node)
 
     async def _serve_stranger(self, caller: Caller, channel: Channel) -> None:
         if self._strangers.total() >= MAX_STRANGERS or self._strangers[caller.address] >= MAX_STRANGERS_PER_ADDRESS:
@@ -358,7 +375,8 @@ class Link:
             if not self._strangers[caller.address]:
                 del self._strangers[caller.address]
 
-    async def _read_requests(self, caller: Caller, channel: Channel, reader: FrameReader) -> None:
+    async def _read_requests(self, caller: Caller, channel: Channel, reader: FrameReader) -> Frame | None:
+        """Answer what is asked until the connection ends, or return what makes it a stream."""
         outbox, deferred = Outbox(), _Deferred()
         limit = trio.Semaphore(REQUESTS_AT_ONCE)
         async with trio.open_nursery() as nursery:
@@ -370,6 +388,9 @@ class Link:
                     if frame.kind == Kind.RAFT and caller.node is not None:
                         self._on_message(caller.node, frame.payload)
                         continue
+                    if frame.kind == Kind.STREAM and caller.node is not None and self._is_host(caller.node):
+                        nursery.cancel_scope.cancel()
+                        return frame
                     if not outbox.has_room:
                         await outbox.wait_for_room()  # A slow reader asks no more.
                     if caller.node is not None and (taker := self._takers.get(frame.kind)) is not None:
@@ -381,6 +402,7 @@ class Link:
             if reader.pending_bytes:
                 raise CutError(f"the stream ended within a frame, {reader.pending_bytes} bytes into it")
             nursery.cancel_scope.cancel()
+        return None
 
     def _take(self, taker: Taker, caller: Caller, frame: Frame, outbox: Outbox, deferred: "_Deferred") -> None:
         """Give a request to whoever answers it later."""

@@ -61,7 +61,7 @@ class DockerEngine:
         self._calls = trio.CapacityLimiter(CALLS_AT_ONCE)
         self._pulls = trio.CapacityLimiter(PULLS_AT_ONCE)
         self._streams = trio.CapacityLimiter(8)
-        self._streaming = Streaming(url, self._call)
+        self._streaming = Streaming(url, self._call, (CLUSTER_LABEL, cluster_id))
         self._writing = trio.Lock()
         """Containers of a service share a resolv.conf, and several are made at once: one writes it."""
         self._kept_mtu: tuple[str, int] | None = None

@@ -36,16 +36,18 @@ class Call(Protocol):
 class Streaming:
     """The streams of the Engine port, on one Docker daemon."""
 
-    def __init__(self, url: str, call: Call) -> None:
+    def __init__(self, url: str, call: Call, label: tuple[str, str]) -> None:
         self._url = url
         self._call = call
+        self._label = label
+        """What our containers carry; of others nothing is read, and nothing is run in them."""
 
     @asynccontextmanager
     async def logs(
         self, external_id: str, *, follow: bool, lines: int | None, since: float | None
     ) -> AsyncIterator[AsyncIterator[tuple[LogLine, ...]]]:
         """Read a log."""
-        prefix, found = await self._call(lambda client: (_prefix(client), client.inspect_container(external_id)))
+        prefix, found = await self._call(lambda client: (_prefix(client), self._inspect(client, external_id)))
         query = {
             "stdout": "1",
             "stderr": "1",
@@ -63,7 +65,7 @@ class Streaming:
     @asynccontextmanager
     async def stats(self, external_id: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
         """Read figures."""
-        prefix = await self._call(_prefix)
+        prefix, _ = await self._call(lambda client: (_prefix(client), self._inspect(client, external_id)))
         asked = ask_raw(self._url, f"{prefix}/containers/{external_id}/stats", {"stream": "1"})
         async with asked as answer, aclosing(_read_figures(answer)) as figures:
             yield figures
@@ -71,7 +73,7 @@ class Streaming:
     @asynccontextmanager
     async def exec(self, external_id: str, spec: ExecSpec) -> AsyncIterator["DockerExec"]:
         """Run a command."""
-        prefix, exec_id = await self._call(lambda client: (_prefix(client), _create_exec(client, external_id, spec)))
+        prefix, exec_id = await self._call(lambda client: (_prefix(client), self._create(client, external_id, spec)))
         body = {"Detach": False, "Tty": spec.tty}
         async with upgrade_raw(self._url, f"{prefix}/exec/{exec_id}/start", body) as answer:
             session = DockerExec(self._call, exec_id, external_id, spec, answer)
@@ -81,21 +83,28 @@ class Streaming:
                 with trio.move_on_after(HANG_UP_TIMEOUT, shield=True):
                     await session.hang_up()
 
+    def _inspect(self, client: Any, external_id: str) -> Any:
+        found = client.inspect_container(external_id)
+        name, value = self._label
+        if (found["Config"].get("Labels") or {}).get(name) != value:
+            raise EngineError("not-found", f"no container {external_id[:12]} of this cluster")
+        return found
+
+    def _create(self, client: Any, external_id: str, spec: ExecSpec) -> str:
+        self._inspect(client, external_id)
+        made = client.exec_create(
+            external_id,
+            list(spec.command),
+            stdin=spec.stdin,
+            stdout=spec.output,
+            stderr=spec.output,
+            tty=spec.tty,
+        )
+        return str(made["Id"])
+
 
 def _prefix(client: Any) -> str:
     return f"/v{client.api_version}"
-
-
-def _create_exec(client: Any, external_id: str, spec: ExecSpec) -> str:
-    made = client.exec_create(
-        external_id,
-        list(spec.command),
-        stdin=spec.stdin,
-        stdout=spec.output,
-        stderr=spec.output,
-        tty=spec.tty,
-    )
-    return str(made["Id"])
 
 
 async def _cut(answer: RawAnswer, cutter: LogCutter) -> AsyncGenerator[tuple[LogLine, ...], None]:

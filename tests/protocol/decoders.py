@@ -19,9 +19,11 @@ from dns import messages as dns_messages
 from dns import wire as dns_wire
 from dns.messages import Full
 from node.commands import Proposal, decode_command, decode_proposal, encode_command, encode_proposal
+from node.drive import stream_records as streams
 from node.drive.admission import decode_renewal, encode_renewal
 from node.drive.proposals import UNREADABLE, decode_result, encode_result
 from node.model import Done, Refused
+from node.ports import ERR, OUT, LogLine
 from node.state import decode_state, encode_state
 from protocol import join, messages, pki, probe, seal, tokens, wire
 from protocol.errors import ProtocolError
@@ -144,6 +146,32 @@ def _wire_decoders() -> tuple[Decoder, ...]:
         ),
         Decoder("messages.decode_index", messages.decode_index, (messages.encode_index(Index(7)),)),
         Decoder("drive.admission.decode_renewal", decode_renewal, (encode_renewal(b"csr"),)),
+        *_stream_decoders(),
+    )
+
+
+def _stream_decoders() -> tuple[Decoder, ...]:
+    openings = (
+        streams.ReadLog(1, True, 100, 1.5),
+        streams.RunCommand(1, ("sh", "-c", "ls"), tty=True, stdin=True),
+        streams.ReadFigures((1, 2), host=True),
+    )
+    pieces = (
+        streams.Lines((LogLine(OUT, "2016-04-12T06:00:00Z", b"line"),)),
+        streams.Output(ERR, b"out"),
+        streams.Input(b"in"),
+        streams.InputEnd(),
+        streams.Resize(80, 24),
+        streams.Figures("host", 1, b"{}"),
+        streams.Ended(3, "why"),
+        streams.Credit(2),
+    )
+    encode = streams.encode_stream
+    return (
+        Decoder(
+            "drive.stream_records.decode_opening", streams.decode_opening, tuple(encode(each) for each in openings)
+        ),
+        Decoder("drive.stream_records.decode_piece", streams.decode_piece, tuple(encode(each) for each in pieces)),
     )
 
 
