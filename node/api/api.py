@@ -21,7 +21,7 @@ from node.api.http import Request, Response
 from node.api.ids import ADMIN_ACCOUNT, format_id
 from node.api.index import Index
 from node.api.listing import Params, empty_collection
-from node.api.output import Json, is_listable
+from node.api.output import Json, is_listable, is_visible
 from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
 from node.api.times import format_time
 from node.api.transform import transform
@@ -168,9 +168,9 @@ class Api:
             return 200, _read_schemas(call, route, method)
         if route.type.lower() == "scripts":
             return 200, _run_script(route, method, request)
-        if _linked_only(route.type) is not None:
-            return 200, _read_linked_only(call, route, method)
         definition = BY_PATH.get(route.type.lower())
+        if _linked_only(route.type) is not None and (definition is None or not is_visible(call, definition)):
+            return 200, _read_linked_only(call, route, method)
         if definition is None:
             raise ApiError("Not Found", f"there is no type {route.type[:60]}; see {call.urls.collection('schemas')}")
         if method == "GET":

@@ -124,5 +124,7 @@ class Definition:
     """States in which DELETE is permitted; None: all that are not on their way out."""
     is_admins: bool = False
     """An administrator keeps the admin's rights on this type inside an environment's scope too."""
+    later: str | None = None
+    """Why clients cannot make or change any although Rancher's could."""
     is_base: bool = False
     """Its rows show with the type of their own kind."""

@@ -12,6 +12,16 @@ PREFIXES = {
     "apiKey": "1c",
     "registrationToken": "1c",
     "serviceExposeMap": "1sem",
+    "serviceConsumeMap": "1scm",
+    "image": "1i",
+    "ipAddress": "1ia",
+    "label": "1l",
+    "mount": "1m",
+    "network": "1n",
+    "physicalHost": "1ph",
+    "port": "1p",
+    "storagePool": "1sp",
+    "volume": "1v",
 }
 
 ADMIN_ACCOUNT = "1a1"

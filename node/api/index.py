@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from node.api.derived import Image, Label, Volume, images_of, labels_of, volumes_of
 from node.model import Container, Service, State, Table
 
 
@@ -42,3 +43,15 @@ class Index:
         for row in self.rows("services"):
             found.setdefault(row.stack_id, []).append(row)
         return found
+
+    @cached_property
+    def volumes(self) -> Mapping[int, Volume]:
+        return volumes_of(self.rows("containers"))
+
+    @cached_property
+    def labels(self) -> Mapping[int, Label]:
+        return labels_of(self.rows("hosts"), self.rows("containers"))
+
+    @cached_property
+    def images(self) -> Mapping[int, Image]:
+        return images_of(self.rows("containers"))

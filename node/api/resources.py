@@ -209,4 +209,5 @@ def require(call: Call, definition: Definition, letter: str, method: str) -> Non
 
 
 def not_allowed(method: str, definition: Definition) -> NoReturn:
-    raise ApiError("Method not allowed", f"{method} is not permitted on {definition.plural} for you")
+    reason = "for you" if definition.later is None else f"here: {definition.later}"
+    raise ApiError("Method not allowed", f"{method} is not permitted on {definition.plural} {reason}")

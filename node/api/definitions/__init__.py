@@ -3,15 +3,19 @@
 from typing import Any
 
 from node.api.definition import Definition, define
+from node.api.definitions.absent import ABSENT
 from node.api.definitions.cluster import CLUSTER, CLUSTER_MEMBER, DOCTOR_REPORT, LEAVE_INPUT, TRANSFER_LEADER_INPUT
 from node.api.definitions.containers import CONTAINER, INSTANCE, INSTANCE_STOP
 from node.api.definitions.endpoints import PUBLIC_ENDPOINT
 from node.api.definitions.hosts import HOST
 from node.api.definitions.keys import API_KEY, REGISTRATION_TOKEN
 from node.api.definitions.launch import LAUNCH_CONFIG, LOG_CONFIG, RESTART_POLICY
+from node.api.definitions.networking import NETWORKING
+from node.api.definitions.payloads import PAYLOADS
 from node.api.definitions.projects import PROJECT
 from node.api.definitions.services import SERVICE, SERVICE_EXPOSE_MAP
 from node.api.definitions.stacks import STACK
+from node.api.definitions.storage import STORAGE
 
 SCHEMA = Definition(
     id="schema",
@@ -34,7 +38,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     SCHEMA, LOG_CONFIG, RESTART_POLICY, PUBLIC_ENDPOINT, API_KEY, CONTAINER, INSTANCE_STOP, PROJECT, LAUNCH_CONFIG,
     STACK, HOST, INSTANCE, SERVICE, SERVICE_EXPOSE_MAP, REGISTRATION_TOKEN, CLUSTER, CLUSTER_MEMBER, LEAVE_INPUT,
     TRANSFER_LEADER_INPUT,
-    DOCTOR_REPORT,
+    DOCTOR_REPORT, *STORAGE, *NETWORKING, *PAYLOADS, *ABSENT,
 )  # fmt: skip
 
 BY_ID = {definition.id: definition for definition in DEFINITIONS}
@@ -44,8 +48,8 @@ BY_PATH = {
 }
 """By the name in a path, singular or plural, lower case."""
 
-LINKED_ONLY = {"agents": "agent", "auditLogs": "auditLog", "certificates": "certificate"}
-"""Links that a project has always shown although there is nothing of that type here: they lead to empty lists."""
+LINKED_ONLY = {"agents": "agent"}
+"""Links that a project shows although the caller may not see the type: they lead to empty lists."""
 
 
 def definition_of_row(row: Any, asked: Definition) -> Definition:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from node.api.call import Call
-from node.api.definition import Field, Values, define
+from node.api.definition import Action, Field, Values, define
 from node.api.ids import ADMIN_ACCOUNT, format_id, parse_id
 from node.model import Table
 
@@ -30,8 +30,15 @@ CONTAINER_STATES = (
     "creating", "error", "erroring", "migrating", "purged", "purging", "removed", "removing", "requested",
     "restarting", "restoring", "running", "starting", "stopped", "stopping", "updating-running", "updating-stopped",
 )  # fmt: skip
+CREATED_STATES = ("created", "creating", "removed", "removing", "requested")
+MACHINE_STATES = (
+    "active", "bootstrapping", "created", "creating", "error", "erroring", "removed", "removing", "requested",
+    "updating",
+)  # fmt: skip
 MAP_STATES = ("activating", "active", "removed", "removing", "requested")
 
+DEFAULT_PROCESSES = ("activate", "create", "deactivate", "purge", "remove", "restore", "update")
+"""What most resources can go through."""
 LABEL_CHARS = "a-zA-Z0-9-"
 LEAVING = frozenset({"removing", "removed", "purging", "purged"})
 
@@ -103,6 +110,16 @@ def account_of(call: Call, row: Any) -> Any:
     return call.state.environments.get(row.environment_id)
 
 
+def none_yet(call: Call, row: Any) -> tuple[()]:
+    """Follow a link to a type of which there is nothing."""
+    return ()
+
+
 def text_or_keep(data: dict[str, Any], name: str) -> str | None:
     """A nullable text for an update command: absent keeps it, null empties it."""
     return (data[name] or "") if name in data else None
+
+
+def refused(output: str, why: str, *names: str, input: str | None = None) -> tuple[Action, ...]:
+    """Actions that exist in the schema and are never offered, for one reason."""
+    return tuple(Action(name, input=input, output=output, later=why) for name in names)

@@ -13,46 +13,20 @@ from node.api.definitions.common import (
     common_values,
     find_in,
     may_see_owned,
+    none_yet,
     rows_of,
     text_or_keep,
 )
 from node.api.definitions.launch import CONFIG_FIELDS, launch_of, launch_values
+from node.api.definitions.networking import labels_named
 from node.api.definitions.stacks import environment_for_new
+from node.api.derived import Label, Volume, mounts_of, ports_of
 from node.api.errors import ApiError
 from node.api.ids import format_id
+from node.api.states import container_state
 from node.commands import AnyCommand, CreateContainer, RestartContainer, SetContainerDesired, UpdateContainer
 from node.model import Container, Host, PortBinding, Service
-from node.plan.services import START_ONCE
 from node.plan.spec import render_labels
-
-_RUNNING = {"none": "creating", "pulling": "creating", "gone": "creating", "created": "starting"}
-
-
-def container_state(row: Container) -> str:
-    """Return the state of API.md 3 that the row is in."""
-    seen = row.seen.status
-    if row.removed is not None:
-        return "removed"
-    if row.desired == "removed":
-        return "stopping" if seen == "running" else "removing"
-    if row.host_id is None:
-        return "requested"
-    if seen == "error":
-        return "error"
-    if row.desired == "stopped":
-        return "stopping" if seen == "running" else "stopped"
-    if seen in ("running", "exited"):
-        return _state_of_started(row)
-    return _RUNNING[seen]
-
-
-def _state_of_started(row: Container) -> str:
-    is_due = row.seen.starts <= row.restarts_wanted
-    if row.seen.status == "running":
-        return "restarting" if is_due else "running"
-    # A service's container that ended is started again unless it was to run once; a stand-alone one has its own policy.
-    ends_for_good = row.service_id is None or row.launch.labels.get(START_ONCE) == "true"
-    return "stopped" if ends_for_good and not is_due else "starting"
 
 
 def _message(row: Container, state: str) -> str | None:
@@ -148,6 +122,15 @@ def _maps(call: Call, row: Container) -> list[Container]:
     return [] if row.service_id is None else [row]
 
 
+def _labels(call: Call, row: Container) -> list[Label]:
+    return labels_named(call, row.environment_id, row.launch.labels)
+
+
+def _volumes(call: Call, row: Container) -> list[Volume]:
+    numbers = dict.fromkeys(mount.volume_id for mount in mounts_of(row))
+    return [call.index.volumes[number] for number in numbers]
+
+
 _SETTLED = frozenset({"running", "stopped", "error"})
 _KEPT = frozenset(CONTAINER_STATES) - LEAVING
 _SOCKETS = "logs, exec and proxies are not built yet"
@@ -156,9 +139,17 @@ _HEALTH = "health checks are not built yet"
 _COMMON = common_fields(CONTAINER_STATES)
 _LINKS = (
     Link("account", "project", account_of),
+    Link("healthcheckInstanceHostMaps", "healthcheckInstanceHostMap", none_yet, many=True),
     Link("hosts", "host", _host, many=True),
+    Link("instanceLabels", "label", _labels, many=True),
+    Link("instanceLinks", "instanceLink", none_yet, many=True),
+    Link("mounts", "mount", lambda call, row: mounts_of(row), many=True),
+    Link("ports", "port", lambda call, row: ports_of(row), many=True),
+    Link("serviceEvents", "serviceEvent", none_yet, many=True),
     Link("serviceExposeMaps", "serviceExposeMap", _maps, many=True),
     Link("services", "service", _services, many=True),
+    Link("targetInstanceLinks", "instanceLink", none_yet, many=True),
+    Link("volumes", "volume", _volumes, many=True),
 )
 _ACTIONS = (
     Action("update", _SETTLED, output="instance", command=_update),

@@ -11,10 +11,15 @@ from node.api.definitions.common import (
     common_values,
     find_in,
     may_see_owned,
+    none_yet,
     rows_of,
     text_or_keep,
 )
 from node.api.definitions.endpoints import endpoints_of
+from node.api.definitions.networking import labels_named, machine_of
+from node.api.definitions.storage import pool_of
+from node.api.derived import Address, host_address
+from node.api.ids import format_id
 from node.commands import RemoveHost, SetHostState, UpdateHost
 from node.model import Container, Host
 
@@ -23,6 +28,11 @@ MIB = 1024 * 1024
 
 def _containers(call: Call, row: Host) -> Sequence[Container]:
     return call.index.containers_of_host.get(row.id, ())
+
+
+def _addresses(call: Call, row: Host) -> list[Address]:
+    address = host_address(row)
+    return [] if address is None else [address]
 
 
 def _info(row: Host) -> Values:
@@ -63,6 +73,7 @@ def _values(call: Call, row: Host) -> Values:
         "info": _info(row),
         "labels": row.labels,
         "nodeId": row.node,
+        "physicalHostId": format_id("physicalHost", row.id),
         "overlaySubnet": row.subnet or None,
         "publicEndpoints": endpoints_of(call, _containers(call, row)),
     }
@@ -102,7 +113,14 @@ HOST = Definition(
     },
     links=(
         Link("account", "project", account_of),
+        Link("containerEvents", "containerEvent", none_yet, many=True),
+        Link("healthcheckInstanceHostMaps", "healthcheckInstanceHostMap", none_yet, many=True),
+        Link("hostLabels", "label", lambda call, row: labels_named(call, row.environment_id, row.labels), many=True),
         Link("instances", "instance", _containers, many=True),
+        Link("ipAddresses", "ipAddress", _addresses, many=True),
+        Link("physicalHost", "physicalHost", lambda call, row: machine_of(row)),
+        Link("serviceEvents", "serviceEvent", none_yet, many=True),
+        Link("storagePools", "storagePool", lambda call, row: [pool_of(row)], many=True),
     ),
     actions=(
         Action("update", _ACTIVE | _INACTIVE, output="host", command=_update),

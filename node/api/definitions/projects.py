@@ -1,12 +1,26 @@
 """Projects: environments under the API's name for them."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from node.api.call import Call
 from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
-from node.api.definitions.common import DEFAULT_STATES, common_fields, common_values, find_in, rows_of, text_or_keep
+from node.api.definitions.common import (
+    DEFAULT_STATES,
+    common_fields,
+    common_values,
+    find_in,
+    none_yet,
+    rows_of,
+    text_or_keep,
+)
+from node.api.definitions.networking import machine_of
+from node.api.definitions.storage import pool_of
+from node.api.derived import Derived, HostPart, addresses_of, in_order, mounts_of, network_of, ports_of
 from node.commands import CreateEnvironment, RemoveEnvironment, UpdateEnvironment
-from node.model import DEFAULT_ENVIRONMENT_ID, Environment, Table
+from node.model import DEFAULT_ENVIRONMENT_ID, Container, Environment, Host, Table
+
+Follow = Callable[[Call, Environment], list[Any]]
 
 _ACCOUNTS = "members need accounts, which this version does not have; use API keys of the environment"
 _CATTLE_ONLY = "Corral runs its own scheduler only"
@@ -19,6 +33,22 @@ def owned(table: Table) -> Any:
         return [child for child in rows_of(table)(call) if child.environment_id == row.id]
 
     return follow
+
+
+def _derived(rows: Callable[[Call], Iterable[Derived]]) -> Follow:
+    return lambda call, row: [one for one in rows(call) if one.environment_id == row.id]
+
+
+def _parts(parts: Callable[[Container], Iterable[Derived]]) -> Follow:
+    """What each container of an environment has some of."""
+    containers = owned("containers")
+    return lambda call, row: [part for container in containers(call, row) for part in parts(container)]
+
+
+def _of_hosts(part: Callable[[Host], HostPart]) -> Follow:
+    """What each host of an environment has one of."""
+    hosts = owned("hosts")
+    return lambda call, row: [part(host) for host in hosts(call, row)]
 
 
 def _exposed(call: Call, row: Environment) -> list[Any]:
@@ -59,6 +89,16 @@ _FIELDS = {
 }
 del _FIELDS["accountId"]
 
+_EMPTY_LINKS = (
+    ("auditLogs", "auditLog"),
+    ("certificates", "certificate"),
+    ("containerEvents", "containerEvent"),
+    ("externalEvents", "externalEvent"),
+    ("healthcheckInstanceHostMaps", "healthcheckInstanceHostMap"),
+    ("instanceLinks", "instanceLink"),
+    ("serviceEvents", "serviceEvent"),
+    ("snapshots", "snapshot"),
+)
 _NO_DEACTIVATION = "environments are removed without being deactivated first"
 
 PROJECT = Definition(
@@ -66,11 +106,21 @@ PROJECT = Definition(
     plural="projects",
     fields=_FIELDS,
     links=(
+        *(Link(name, type_, none_yet, many=True) for name, type_ in _EMPTY_LINKS),
         Link("environments", "environment", owned("stacks"), many=True),
         Link("hosts", "host", owned("hosts"), many=True),
+        Link("images", "image", _derived(lambda call: in_order(call.index.images)), many=True),
         Link("instances", "instance", owned("containers"), many=True),
+        Link("ipAddresses", "ipAddress", _derived(lambda call: addresses_of(call.state)), many=True),
+        Link("labels", "label", _derived(lambda call: in_order(call.index.labels)), many=True),
+        Link("mounts", "mount", _parts(mounts_of), many=True),
+        Link("networks", "network", lambda call, row: [network_of(row)], many=True),
+        Link("physicalHosts", "physicalHost", _of_hosts(machine_of), many=True),
+        Link("ports", "port", _parts(ports_of), many=True),
         Link("serviceExposeMaps", "serviceExposeMap", _exposed, many=True),
         Link("services", "service", owned("services"), many=True),
+        Link("storagePools", "storagePool", _of_hosts(pool_of), many=True),
+        Link("volumes", "volume", _derived(lambda call: in_order(call.index.volumes)), many=True),
     ),
     actions=(
         Action("update", frozenset({"active"}), output="account", command=_update),

@@ -205,7 +205,7 @@ async def test_ids_are_read_without_their_letters_but_never_as_plain_numbers() -
         ("POST", "/v1", 405),
         ("POST", "/v1/schemas", 405),
         ("POST", "/v1/projects/1a5/certificates", 405),
-        ("GET", "/v1/certificates", 404),
+        ("GET", "/v1/haconfigs", 404),
     ],
 )
 async def test_what_there_is_not_is_404_and_what_may_not_be_done_405(method: str, path: str, status: int) -> None:

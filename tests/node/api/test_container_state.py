@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from node.api.definitions.containers import container_state
+from node.api.states import container_state
 from node.model import Container, LaunchConfig, Seen
 
 PLACED = Container(

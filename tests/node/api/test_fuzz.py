@@ -13,6 +13,7 @@ from tests.fakes.replica import FakeReplica
 from tests.node.api.client import Client, make_service, make_stack
 from tests.node.api.test_resources import add_container, admit, report
 
+LAUNCH = {"ports": ["10086:80"], "dataVolumes": ["/srv:/srv:ro", "/cache"], "labels": {"tier": "front"}}
 PLURALS = [definition.plural for definition in DEFINITIONS]
 FIELDS = sorted({name for definition in DEFINITIONS for name in definition.fields})
 LINKS = sorted({link.name for definition in DEFINITIONS for link in definition.links})
@@ -74,7 +75,7 @@ async def filled() -> tuple[FakeReplica, Client]:
     replica = FakeReplica(open_access=True)
     client = Client(replica)
     host = admit(replica)
-    await make_service(client, await make_stack(client), startOnCreate=True, launchConfig={"ports": ["10086:80"]})
+    await make_service(client, await make_stack(client), startOnCreate=True, launchConfig=LAUNCH)
     report(replica, add_container(replica, 1, host), status="running", starts=1)
     await client.make("/v1/apikeys", {"name": "k"})
     await client.make("/v1/registrationtokens", {})

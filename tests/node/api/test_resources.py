@@ -159,7 +159,7 @@ async def test_host_shows_what_is_known_and_is_deleted_only_when_inactive() -> N
     assert (shown["hostname"], shown["state"], shown["agentState"]) == ("h1", "active", "active")
     assert shown["info"]["osInfo"] == {"dockerVersion": "Docker version 28.0.1", "kernelVersion": "6.1.0"}
     assert shown["info"]["memoryInfo"] == {"memTotal": 4096}
-    assert shown["physicalHostId"] is None
+    assert shown["physicalHostId"] == "1ph1"
     assert sorted(shown["actions"]) == ["deactivate", "update"]
     refused = await client.delete(shown["links"]["self"])
     assert (refused.status, refused.body["code"]) == (405, "Method not allowed")

@@ -8,47 +8,13 @@ from typing import Any
 
 import pytest
 
-from node.api.definition import Definition
-from node.api.definitions import DEFINITIONS
+from node.api.definitions import BY_ID
+from scripts.doclib.pages import PAGES, ROOT
 from tests.fakes.replica import FakeReplica
 from tests.node.api.client import BASE, Client
+from tests.node.api.differences import CAPTURED, DIFFERENCES
 
 CONTRACT = Path(os.environ.get("CORRAL_RANCHER_CONTRACT", Path(__file__).parents[3] / "../shared/rancher-v1"))
-
-DIFFERENCES = (
-    (
-        "type (cluster|clusterMember|doctorReport|leaveInput|transferLeaderInput)",
-        "Corral's own: what its nodes think of each other",
-    ),
-    (r"\w+ field missing (data|removeTime)", "internals of Rancher's database"),
-    (r"container field missing (agentId|allocationState|token)", "Corral has no agents apart from its nodes"),
-    (r"host field missing (agentId|apiProxy)", "Corral has no agents apart from its nodes"),
-    (r"host field extra (agentIpAddress|nodeId|overlaySubnet)", "how other hosts reach this one"),
-    (r"launchConfig field missing \w+", "read-only fields of containers, which a configuration never holds"),
-    (r"launchConfig field extra (restartPolicy)", "clients send it, and it is kept"),
-    (r"launchConfig field description\.update", "a launchConfig has no PUT of its own"),
-    (r"launchConfig (actions|include|filter|resourceMethods) .*", "a launchConfig is no resource of its own"),
-    (r"project field (name|description)\.update", "captured without the owner's rights, which administrators have"),
-    (r"project resourceMethods .*", "captured without the owner's rights, which administrators have"),
-    (r"project field kind\.default", "the default belongs to accounts"),
-    (r"project field uuid\.create", "uuids are drawn by the node"),
-    (r"apiKey field (publicValue|secretValue)\.create", "keys are drawn by the node, nobody chooses them"),
-    (r"registrationToken field (command|token)\.readOnCreateOnly", "the secret is shown once and kept as a hash"),
-    (r"registrationToken (field|filter) extra expires", "tokens may end; Rancher's never did"),
-    (r"registrationToken field (name|description)\.(create|update)", "tokens have no name"),
-    (r"registrationToken actions missing update", "tokens have nothing to update"),
-    (r"environment field externalId\.update", "set when the stack is made"),
-    (r"\w+ field \w+\.transform", "nothing that a client reads"),
-    (
-        r"\w+ actions missing (create|purge|restore|delete|error|allocate|deallocate)",
-        "steps of Rancher's process engine, never offered to clients that Corral serves",
-    ),
-    (r"serviceExposeMap actions missing remove", "maps follow their containers"),
-    (r"\w+ include missing \w+", "links to types that are not built"),
-    (r"\w+ filter missing \w+", "columns of Rancher's database that are no fields of the type"),
-    (r"\w+ filter extra \w+", "every plain field filters"),
-    (r"container filter (healthState|systemContainer) modifiers", "modifiers follow from the field's type"),
-)
 
 
 def load(role: str) -> dict[str, Any]:
@@ -139,9 +105,16 @@ async def test_schema_offers_only_what_the_role_may() -> None:
     assert "create" in schemas["service"]["resourceFields"]["name"]
 
 
-@pytest.mark.parametrize("definition", [one for one in DEFINITIONS if one.rows is not None], ids=lambda one: one.id)
-def test_documentation_has_every_type_with_its_actions(definition: Definition) -> None:
-    text = (Path(__file__).parents[3] / "docs/api.md").read_text()
-    [line] = [line for line in text.splitlines() if line.startswith("|") and f"`{definition.id}`" in line]
-    for action in definition.actions:
-        assert (action.name in line) == (action.later is None), action.name
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_generated_page_is_up_to_date(page: str) -> None:
+    assert (ROOT / page).read_text() == PAGES[page](), "run scripts/docs and commit what it writes"
+
+
+def test_every_captured_type_is_built_or_named_with_what_it_belongs_to() -> None:
+    """Holds without the captured documents too."""
+    assert [name for name, why in CAPTURED.items() if why is None and name not in BY_ID] == []
+
+
+def test_table_names_every_captured_type_and_no_other() -> None:
+    assert {*load("admin"), *load("project")} == {*CAPTURED}
+    assert len(load("admin")) == 128
