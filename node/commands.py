@@ -8,14 +8,55 @@ from typing import Any, Literal
 
 import msgspec
 
+from node.access_commands import (
+    Command as Command,
+)
+from node.access_commands import (
+    CreateAccount as CreateAccount,
+)
+from node.access_commands import (
+    CreateOwnEnvironment as CreateOwnEnvironment,
+)
+from node.access_commands import (
+    CreatePassword as CreatePassword,
+)
+from node.access_commands import (
+    DisableLocalAuth as DisableLocalAuth,
+)
+from node.access_commands import (
+    EnableLocalAuth as EnableLocalAuth,
+)
+from node.access_commands import (
+    EndSession as EndSession,
+)
+from node.access_commands import (
+    Member as Member,
+)
+from node.access_commands import (
+    SetAccountState as SetAccountState,
+)
+from node.access_commands import (
+    SetEnvironmentState as SetEnvironmentState,
+)
+from node.access_commands import (
+    SetMembers as SetMembers,
+)
+from node.access_commands import (
+    SetPassword as SetPassword,
+)
+from node.access_commands import (
+    SetSetting as SetSetting,
+)
+from node.access_commands import (
+    UpdateAccount as UpdateAccount,
+)
+from node.access_commands import (
+    UpdatePassword as UpdatePassword,
+)
 from node.model import HostFacts, LaunchConfig, OverlayMode, PortBinding, Seen, ServiceState
 from protocol.ids import NodeId
 
 MAX_COMMAND_BYTES = 1024 * 1024
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
-    """Base of all commands."""
 
 
 class InitCluster(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
@@ -42,6 +83,7 @@ class CreateEnvironment(Command, frozen=True, kw_only=True, forbid_unknown_field
     uuid: str
     name: str
     description: str | None = None
+    members: tuple[Member, ...] = ()
 
 
 class UpdateEnvironment(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
@@ -76,10 +118,11 @@ class SetTokenState(Command, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class CreateApiKey(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
-    """Add an API key; `environment_id` None makes an administrator's key."""
+    """Add an API key: an environment's, an account's, or with neither an administrator's that belongs to nobody."""
 
     uuid: str
     environment_id: int | None
+    account_id: int | None = None
     name: str | None = None
     description: str | None = None
     public: str
@@ -340,8 +383,21 @@ SingleCommand = (
     InitCluster
     | SetOpenAccess
     | CreateEnvironment
+    | CreateOwnEnvironment
+    | SetEnvironmentState
+    | SetMembers
     | UpdateEnvironment
     | RemoveEnvironment
+    | CreateAccount
+    | UpdateAccount
+    | SetAccountState
+    | CreatePassword
+    | UpdatePassword
+    | SetPassword
+    | EnableLocalAuth
+    | DisableLocalAuth
+    | EndSession
+    | SetSetting
     | CreateToken
     | SetTokenState
     | CreateApiKey

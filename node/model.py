@@ -99,7 +99,8 @@ class Environment(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     description: str | None = None
-    state: Literal["active", "removed"] = "active"
+    state: Literal["active", "inactive", "removed"] = "active"
+    """Inactive: what runs goes on, nobody can change anything inside, and members lose sight of it."""
 
 
 class HostFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -231,11 +232,63 @@ class Container(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seen: Seen = Seen()
 
 
+AccountKind = Literal["admin", "user", "system", "superadmin", "token", "service"]
+MemberRole = Literal["owner", "member", "restricted", "readonly"]
+ADMIN_ACCOUNT_ID = 1
+
+
+class Account(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who can log in; its number is of the same count as environments' (`1a7` is one thing)."""
+
+    kind: AccountKind = "user"
+    name: str | None = None
+    description: str | None = None
+    external_id: str | None = None
+    external_id_type: str | None = None
+    state: Literal["active", "inactive", "removed", "purged"] = "active"
+    sessions: int = 0
+    """Raised to end every session that carries a smaller number: by a new password, by deactivating."""
+
+
+class Password(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A login and what proves it (the API's credential of kind `password`)."""
+
+    account_id: int
+    login: str
+    """Unique among living ones, case does not count."""
+    secret_hash: str
+    """As made by node.auth.passwords; the password itself is never kept."""
+    name: str | None = None
+    description: str | None = None
+    state: Literal["active", "inactive", "removed"] = "active"
+
+
+class ProjectMember(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody's role in an environment; an account is `rancher_id` with its number written as `1a7`."""
+
+    environment_id: int
+    external_id: str
+    external_id_type: str = "rancher_id"
+    role: MemberRole = "member"
+    name: str | None = None
+    state: Literal["active", "removed"] = "active"
+
+
+class EndedSession(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A session that somebody logged out of before its time."""
+
+    account_id: int
+    ends: int
+    """When it would have ended by itself; remembered no longer."""
+
+
 class ApiKey(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Access to one environment (or, for the first admin key, to everything)."""
+    """Access to one environment, or with the rights of one account."""
 
     environment_id: int | None
-    """None: an administrator's key."""
+    """None: an account's key, or an administrator's."""
+    account_id: int | None = None
+    """Whose key it is; None for an environment's key, and for an administrator's that belongs to nobody."""
     name: str | None = None
     description: str | None = None
     public: str
@@ -287,6 +340,14 @@ class State(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_
     containers: dict[int, Container] = {}
     api_keys: dict[int, ApiKey] = {}
     tokens: dict[int, JoinToken] = {}
+    accounts: dict[int, Account] = {}
+    """Those that somebody made or changed; `node.state.accounts` knows the fixed ones besides."""
+    passwords: dict[int, Password] = {}
+    members: dict[int, ProjectMember] = {}
+    settings: dict[str, str] = {}
+    """What somebody set, by name; defaults are the API's."""
+    ended_sessions: dict[str, EndedSession] = {}
+    """By the session's id, until it would have ended anyway."""
     sealed_ca_keys: dict[NodeId, bytes] = {}
     """The CA's private key, sealed to each voter's seal_key."""
     removed_nodes: dict[NodeId, int] = {}
@@ -299,7 +360,18 @@ class State(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_
     """How many results were dropped from `recent` since the cluster began."""
 
 
-Table = Literal["environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens"]
+Table = Literal[
+    "environments",
+    "hosts",
+    "stacks",
+    "services",
+    "containers",
+    "api_keys",
+    "tokens",
+    "accounts",
+    "passwords",
+    "members",
+]
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

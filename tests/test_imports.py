@@ -43,7 +43,14 @@ def sources(*places: str) -> list[Path]:
     return files
 
 
-PURE_NODE = ("node/model.py", "node/commands.py", "node/config.py", "node/state", "node/plan")
+PURE_NODE = (
+    "node/model.py",
+    "node/commands.py",
+    "node/access_commands.py",
+    "node/config.py",
+    "node/state",
+    "node/plan",
+)
 PURE_DNS = ("dns/zone.py", "dns/answer.py", "dns/search.py", "dns/messages.py", "dns/wire.py")
 
 RULES = [

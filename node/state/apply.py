@@ -13,7 +13,7 @@ import msgspec
 from node import commands as c
 from node.commands import AnyCommand, Batch, InitCluster, Proposal, SingleCommand
 from node.model import Change, Done, Refused, Result, State
-from node.state import containers, environments, hosts, keys, purge, services, stacks
+from node.state import accounts, containers, environments, hosts, keys, members, purge, services, stacks
 from node.state.indexes import Indexes
 from node.state.txn import Refusal, Txn
 
@@ -32,6 +32,19 @@ HANDLERS: dict[type[Any], Handler] = {
     c.CreateEnvironment: environments.create_environment,
     c.UpdateEnvironment: environments.update_environment,
     c.RemoveEnvironment: environments.remove_environment,
+    c.CreateOwnEnvironment: environments.create_own_environment,
+    c.SetEnvironmentState: environments.set_environment_state,
+    c.SetMembers: members.set_members,
+    c.CreateAccount: accounts.create_account,
+    c.UpdateAccount: accounts.update_account,
+    c.SetAccountState: accounts.set_account_state,
+    c.CreatePassword: accounts.create_password,
+    c.UpdatePassword: accounts.update_password,
+    c.SetPassword: accounts.set_password,
+    c.EnableLocalAuth: accounts.enable_local_auth,
+    c.DisableLocalAuth: accounts.disable_local_auth,
+    c.EndSession: accounts.end_session,
+    c.SetSetting: accounts.set_setting,
     c.CreateToken: environments.create_token,
     c.SetTokenState: environments.set_token_state,
     c.CreateApiKey: keys.create_api_key,

@@ -4,9 +4,11 @@ import msgspec
 
 from node.commands import (
     CreateEnvironment,
+    CreateOwnEnvironment,
     CreateToken,
     InitCluster,
     RemoveEnvironment,
+    SetEnvironmentState,
     SetOpenAccess,
     SetTokenState,
     UpdateEnvironment,
@@ -23,6 +25,7 @@ from node.model import (
     State,
 )
 from node.state.addresses import parse_subnet
+from node.state.members import account_member, check_members, is_member, put_members, remove_members
 from node.state.rules import check_free_name
 from node.state.txn import Refusal, Txn
 
@@ -95,6 +98,7 @@ def _check_unique_name(txn: Txn, name: str, besides: int = 0) -> None:
 
 def create_environment(txn: Txn, command: CreateEnvironment) -> Done:
     _check_unique_name(txn, command.name)
+    check_members(txn, command.members)
     row = Environment(
         id=txn.next_id("environments"),
         uuid=command.uuid,
@@ -103,6 +107,24 @@ def create_environment(txn: Txn, command: CreateEnvironment) -> Done:
         description=command.description,
     )
     txn.put(row)
+    put_members(txn, row.id, command.members)
+    return Done("environment", row.id)
+
+
+def create_own_environment(txn: Txn, command: CreateOwnEnvironment) -> Done:
+    """Two nodes may see the same first login: the second finds the account a member already."""
+    if is_member(txn, command.account_id):
+        return Done("account", command.account_id)
+    taken = {row.name.lower() for row in txn.environments.values() if row.removed is None}
+    names = (command.name, *(f"{command.name}-{number}" for number in range(2, len(taken) + 3)))
+    free = next(name for name in names if name.lower() not in taken)
+    member = account_member(command.account_id, command.member_uuid, "owner")
+    return create_environment(txn, CreateEnvironment(uuid=command.uuid, name=free, members=(member,)))
+
+
+def set_environment_state(txn: Txn, command: SetEnvironmentState) -> Done:
+    row = _existing(txn, command.id)
+    txn.put(msgspec.structs.replace(row, state=command.state))
     return Done("environment", row.id)
 
 
@@ -141,6 +163,7 @@ def remove_environment(txn: Txn, command: RemoveEnvironment) -> Done:
     for item in inside:
         if item.environment_id == row.id and item.removed is None:
             txn.put(msgspec.structs.replace(item, state="removed", removed=txn.at))
+    remove_members(txn, row.id)
     txn.put(msgspec.structs.replace(row, state="removed", removed=txn.at))
     return Done("environment", row.id)
 

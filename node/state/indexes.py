@@ -6,10 +6,22 @@ else replicas would part ways.  Whoever keeps one hands it in with the very stat
 
 from collections.abc import Iterable
 
-from node.model import ApiKey, Container, Environment, Host, JoinToken, Service, Stack, State
+from node.model import (
+    Account,
+    ApiKey,
+    Container,
+    Environment,
+    Host,
+    JoinToken,
+    Password,
+    ProjectMember,
+    Service,
+    Stack,
+    State,
+)
 from node.state.taken import Taken
 
-AnyRow = Environment | Host | Stack | Service | Container | ApiKey | JoinToken
+AnyRow = Environment | Host | Stack | Service | Container | ApiKey | JoinToken | Account | Password | ProjectMember
 
 
 class Named:

@@ -5,6 +5,7 @@ import msgspec
 from node.commands import CreateApiKey, SealCaKey, UpdateApiKey
 from node.model import ApiKey, Done
 from node.state.environments import live_environment
+from node.state.members import live_account
 from node.state.rules import check_free_name
 from node.state.txn import Refusal, Txn
 
@@ -12,6 +13,8 @@ from node.state.txn import Refusal, Txn
 def create_api_key(txn: Txn, command: CreateApiKey) -> Done:
     if command.environment_id is not None:
         live_environment(txn, command.environment_id)
+    if command.account_id is not None:
+        live_account(txn, command.account_id)
     if command.name is not None:
         check_free_name(command.name, "API key")
     if any(other.public == command.public for other in txn.api_keys.values()):
@@ -21,6 +24,7 @@ def create_api_key(txn: Txn, command: CreateApiKey) -> Done:
         uuid=command.uuid,
         created=txn.at,
         environment_id=command.environment_id,
+        account_id=command.account_id,
         name=command.name,
         description=command.description,
         public=command.public,

@@ -11,6 +11,9 @@ CHILDREN_FIRST: tuple[Table, ...] = (
     "hosts",
     "tokens",
     "api_keys",
+    "passwords",
+    "members",
+    "accounts",
     "environments",
 )
 
@@ -52,7 +55,9 @@ def referred_to(tables: Txn | State, table: Table) -> set[int | None]:
             return {row.host_id for row in containers}
         case "environments":
             work = (containers, services, tables.stacks.values(), tables.hosts.values())
-            keys = (tables.tokens.values(), tables.api_keys.values())
+            keys = (tables.tokens.values(), tables.api_keys.values(), tables.members.values())
             return {row.environment_id for rows in (*work, *keys) for row in rows}
+        case "accounts":
+            return {row.account_id for rows in (tables.passwords, tables.api_keys) for row in rows.values()}
         case _:
             return set()

@@ -10,13 +10,17 @@ from typing import Any
 import msgspec
 
 from node.model import (
+    Account,
     ApiKey,
     Change,
     Cluster,
     Container,
+    EndedSession,
     Environment,
     Host,
     JoinToken,
+    Password,
+    ProjectMember,
     Refused,
     Result,
     Service,
@@ -28,7 +32,10 @@ from node.state.indexes import AnyRow, Indexes, Named
 from node.state.taken import Taken
 from protocol.ids import NodeId
 
-TABLES: tuple[Table, ...] = ("environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens")
+TABLES: tuple[Table, ...] = (
+    "environments", "hosts", "stacks", "services", "containers", "api_keys", "tokens", "accounts", "passwords",
+    "members",
+)  # fmt: skip
 
 _TABLE_OF: dict[type[AnyRow], Table] = {
     Environment: "environments",
@@ -38,9 +45,17 @@ _TABLE_OF: dict[type[AnyRow], Table] = {
     Container: "containers",
     ApiKey: "api_keys",
     JoinToken: "tokens",
+    Account: "accounts",
+    Password: "passwords",
+    ProjectMember: "members",
 }
 
-_COUNTERS: dict[Table, str] = {"api_keys": "credentials", "tokens": "credentials"}
+_COUNTERS: dict[Table, str] = {
+    "api_keys": "credentials",
+    "tokens": "credentials",
+    "passwords": "credentials",
+    "accounts": "environments",
+}
 """Tables that share one count, since clients see both under one prefix: `1c3` must be one thing."""
 
 
@@ -64,6 +79,8 @@ class Txn:
         self._cluster: Cluster | None = None
         self._sealed: dict[NodeId, bytes] | None = None
         self._removed_nodes: dict[NodeId, int] | None = None
+        self._settings: dict[str, str] | None = None
+        self._ended: dict[str, EndedSession] | None = None
         self._recent: dict[str, Result] | None = None
         self._forgotten = state.forgotten
         self._last_at = state.last_at
@@ -108,6 +125,26 @@ class Txn:
     @property
     def tokens(self) -> Mapping[int, JoinToken]:
         return self._tables.get("tokens", self._base.tokens)
+
+    @property
+    def accounts(self) -> Mapping[int, Account]:
+        return self._tables.get("accounts", self._base.accounts)
+
+    @property
+    def passwords(self) -> Mapping[int, Password]:
+        return self._tables.get("passwords", self._base.passwords)
+
+    @property
+    def members(self) -> Mapping[int, ProjectMember]:
+        return self._tables.get("members", self._base.members)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        return self._base.settings if self._settings is None else self._settings
+
+    @property
+    def ended_sessions(self) -> Mapping[str, EndedSession]:
+        return self._base.ended_sessions if self._ended is None else self._ended
 
     @property
     def sealed_ca_keys(self) -> Mapping[NodeId, bytes]:
@@ -193,6 +230,18 @@ class Txn:
         else:
             self._sealed[node] = sealed
 
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Write a setting, or drop it."""
+        if self._settings is None:
+            self._settings = dict(self._base.settings)
+        if value is None:
+            self._settings.pop(name, None)
+        else:
+            self._settings[name] = value
+
+    def set_ended_sessions(self, ended: dict[str, EndedSession]) -> None:
+        self._ended = ended
+
     @property
     def sealed(self) -> Mapping[NodeId, bytes]:
         return self._base.sealed_ca_keys if self._sealed is None else self._sealed
@@ -214,6 +263,10 @@ class Txn:
             parts["sealed_ca_keys"] = self._sealed
         if self._removed_nodes is not None:
             parts["removed_nodes"] = self._removed_nodes
+        if self._settings is not None and self._settings != self._base.settings:
+            parts["settings"] = self._settings
+        if self._ended is not None and self._ended != self._base.ended_sessions:
+            parts["ended_sessions"] = self._ended
         if self._recent is not None:
             parts |= {"recent": self._recent, "forgotten": self._forgotten, "last_at": self._last_at}
         return msgspec.structs.replace(self._base, **parts) if parts else self._base

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable
 
-from node.model import PortBinding, State
+from node.model import ApiKey, Password, PortBinding, State
+from node.state.accounts import PROVIDER
 from node.state.addresses import parse_subnet
+from node.state.members import find_account
 
 
 def check_invariants(state: State) -> None:
@@ -13,6 +15,7 @@ def check_invariants(state: State) -> None:
     _check_hosts(state)
     _check_containers(state)
     _check_references(state)
+    _check_access(state)
 
 
 def _each_once(items: Iterable[Hashable], what: str) -> None:
@@ -76,3 +79,34 @@ def _check_references(state: State) -> None:
             service = state.services[row.service_id]
             assert service.environment_id == row.environment_id
             assert row.removed is not None or service.removed is None
+
+
+def _check_access(state: State) -> None:
+    _each_once((row.login.lower() for row in state.passwords.values() if row.removed is None), "login")
+    living = [row for row in state.members.values() if row.removed is None]
+    _each_once(((row.environment_id, row.external_id_type, row.external_id, row.role) for row in living), "member")
+    _each_once([*state.environments, *state.accounts], "account number")
+    for member in state.members.values():
+        assert member.environment_id in state.environments
+    for member in living:
+        assert state.environments[member.environment_id].removed is None
+        account = find_account(state, int(member.external_id.removeprefix("1a")))
+        assert account is not None
+        assert account.removed is None
+    proofs: list[Password | ApiKey] = [*state.passwords.values(), *state.api_keys.values()]
+    for owned in proofs:
+        if owned.account_id is not None:
+            account = find_account(state, owned.account_id)
+            assert account is not None
+            assert owned.removed is not None or account.removed is None
+    if state.settings.get(PROVIDER) is not None:
+        assert not state.cluster.open_access
+        assert any(_can_administer(state, row) for row in state.passwords.values()), (
+            "nobody can log in as administrator"
+        )
+
+
+def _can_administer(state: State, password: Password) -> bool:
+    account = find_account(state, password.account_id)
+    is_up = account is not None and account.state == "active" and account.kind == "admin"
+    return is_up and password.state == "active"
