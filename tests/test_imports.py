@@ -80,6 +80,8 @@ HOMES = {
     "click": ("node/cli/",),
     "sqlite3": ("node/store/",),
     "dnslib": ("dns/",),
+    "argon2": ("node/auth/passwords.py",),
+    "jwt": ("node/auth/",),
     "cryptography": ("protocol/pki.py", "protocol/seal.py"),
 }
 

@@ -6,10 +6,14 @@ from random import Random
 import msgspec
 import pytest
 
+from node import commands as c
 from node.auth.access import ANONYMOUS, Caller, Credentials, decide
 from node.auth.keys import ApiKeySecret, new_api_key
+from node.auth.sessions import issue_session
 from node.model import ApiKey, State
-from tests.fakes.replica import FakeReplica
+from node.state.members import find_account
+from tests.fakes.replica import START, FakeReplica
+from tests.fakes.states import done
 
 KEY = new_api_key(Random(1))
 ADMIN_KEY = new_api_key(Random(2))
@@ -87,3 +91,50 @@ def test_open_mode_lets_everybody_in_as_an_administrator_unless_authentication_i
     assert decide(Credentials(), state(open_access=True)).kind == "admin"
     assert decide(Credentials(basic("X", "Y")), state(open_access=True)).kind == "admin"
     assert decide(Credentials(enforce=True), state(open_access=True)) == ANONYMOUS
+
+
+def test_key_of_an_account_acts_with_that_accounts_rights() -> None:
+    founded = done(FakeReplica().state, c.CreateAccount(uuid="a", kind="user"))
+    for kind, wanted in (("user", "user"), ("admin", "admin")):
+        changed = done(founded, c.UpdateAccount(id=7, kind=kind))  # type: ignore[arg-type]
+        changed = msgspec.structs.replace(changed, api_keys={3: row(KEY, 3, None, account_id=7)})
+        caller = decide(Credentials(basic(KEY.access, KEY.secret)), changed)
+        assert caller == Caller(wanted, key_id=3, account_id=7)  # type: ignore[arg-type]
+        assert caller.auth_type == "BasicAuth"
+        inactive = done(changed, c.SetAccountState(id=7, state="inactive"))
+        assert decide(Credentials(basic(KEY.access, KEY.secret)), inactive) == ANONYMOUS
+
+
+SIGNING = (b"k" * 32,)
+
+
+def with_session() -> tuple[State, str]:
+    founded = done(FakeReplica().state, c.CreateAccount(uuid="a", kind="user"))
+    token, _ = issue_session(SIGNING, founded.accounts[7], cluster_id=founded.cluster.id, session_id="s", now_ms=START)
+    return founded, token
+
+
+def test_session_is_taken_from_each_place_it_may_come_in() -> None:
+    founded, token = with_session()
+    for credentials in (
+        Credentials(f"Bearer {token}"),
+        Credentials(token=token),
+        Credentials(basic("X-API-BEARER=1a5", token)),
+    ):
+        caller = decide(credentials, founded, SIGNING, START)
+        assert (caller.kind, caller.account_id, caller.auth_type) == ("user", 7, "TokenAuth")
+        assert caller.project == ("1a5" if (credentials.authorization or "").startswith("Basic") else None)
+        assert decide(credentials, founded, (b"x" * 32,), START) == ANONYMOUS
+
+
+def test_authorization_header_decides_alone_when_it_is_given() -> None:
+    founded, token = with_session()
+    assert decide(Credentials(basic("X", "Y"), token=token), founded, SIGNING, START) == ANONYMOUS
+
+
+def test_accounts_of_the_clusters_own_kinds_are_no_callers() -> None:
+    founded = FakeReplica().state
+    system = find_account(founded, 2)
+    assert system is not None
+    token, _ = issue_session(SIGNING, system, cluster_id=founded.cluster.id, session_id="s", now_ms=START)
+    assert decide(Credentials(f"Bearer {token}"), founded, SIGNING, START) == ANONYMOUS
