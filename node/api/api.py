@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from node.api import assets, browser, explorer, resources, schemas
+from node.api import assets, browser, explorer, registering, resources, schemas
 from node.api.call import Call, Operations, Urls
 from node.api.context import Scope, caller_of, scope_of, unauthorized, urls_of
 from node.api.definition import Definition
@@ -113,6 +113,9 @@ class Api:
         browser.check_intent(request, method, urls)
         if (route.type, route.scope, route.id) == ("join", None, None) and method == "GET":
             return _json(200, self._join_info())
+        if (script := self._script(request, route, method, urls)) is not None:
+            exchange.is_html = False
+            return script
         state = self._replica.state
         caller = caller_of(request, state)
         if caller.kind == "anonymous":
@@ -130,6 +133,17 @@ class Api:
         headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)
         return _json(status, msgspec.json.encode(body))
+
+    def _script(self, request: Request, route: Route, method: str, urls: Urls) -> Response | None:
+        """The script for a host that is to join; its token stands in for a key."""
+        if (route.type or "").lower() != "scripts" or method != "GET" or route.link is not None:
+            return None
+        token = route.id or ""
+        if not registering.is_welcome(self._replica.state, token, self._now_ms()):
+            raise ApiError("Not Found")
+        text = registering.render_script(urls.base, token, request.client)
+        headers = (("Content-Type", "text/x-sh; charset=utf-8"), ("Cache-Control", "no-store"))
+        return Response(200, text.encode(), headers)
 
     async def _waits_for_latest(self, request: Request) -> bool:
         """Wait, if the client wants that, until this node knows all that anybody was told before it asked."""

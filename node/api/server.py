@@ -19,6 +19,7 @@ import trio
 
 from node.api.errors import http_error
 from node.api.http import Handler, Limits, Request, Response
+from node.api.registering import redact
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ class _Connection:
             return await self._pool.handler(request)
         except Exception:
             # The handler's own errors are a bug of ours; one bad request must not take the daemon down.
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%s %s failed", request.method, redact(request.path))
             return http_error(500, "see this node's log")
 
     async def _read_request(self) -> Request | None:

@@ -19,6 +19,7 @@ from node.api.definitions.common import (
 from node.api.definitions.stacks import environment_for_new
 from node.api.errors import ApiError
 from node.api.ids import format_id
+from node.api.registering import pasted_line
 from node.auth.keys import new_api_key
 from node.commands import AnyCommand, CreateApiKey, CreateToken, SetTokenState, UpdateApiKey
 from node.model import ApiKey, JoinToken, host_of_node
@@ -71,7 +72,9 @@ def _create_token(call: Call, data: Input) -> Creation:
         expires=_future(call, data.get("expires")),
     )
     text = render_token(token)
-    return Creation(command, {"token": text, "command": f"node join {url_of_this_node(call)} --token {text}"})
+    url = url_of_this_node(call)
+    shown = {"token": text, "command": pasted_line(url, text), "registrationUrl": f"{url}/v1/scripts/{text}"}
+    return Creation(command, shown)
 
 
 def _future(call: Call, expires: int | None) -> int | None:
@@ -145,8 +148,8 @@ REGISTRATION_TOKEN = Definition(
         "accountId": _ACCOUNT,
         "expires": define("date", "cN", description="until when hosts may join with it; null: for ever"),
         "command": define("string", is_once=True, is_filter=False),
-        "image": define("string", is_filter=False),
-        "registrationUrl": define("string", is_filter=False),
+        "image": define("string", is_filter=False, description="always null: hosts need no image of an agent"),
+        "registrationUrl": define("string", is_once=True, is_filter=False),
         "token": define("string", is_once=True, is_filter=False),
     },
     links=(Link("account", "project", account_of),),

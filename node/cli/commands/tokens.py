@@ -34,7 +34,8 @@ def _make(session: Session, expires: str | None) -> Json:
 
 
 def _show(session: Session, made: Json) -> None:
-    command = str(made.get("command") or made.get("token"))
+    url, token = str(made.get("registrationUrl") or "").partition("/v1/scripts/")[0], str(made.get("token"))
+    command = f"node join {url} --token {token}" if url else str(made.get("command") or token)
     if session.settings.template is None and not session.settings.json and not session.settings.quiet:
         session.note(f"shown this once; on a host that is to join{session.where}:")
     session.printer.one({**made, "id": made["token"] if session.settings.quiet else made["id"]}, command)

@@ -187,9 +187,11 @@ async def test_registration_token_tells_its_command_once() -> None:
     replica, client = opened()
     made = await client.make("/v1/registrationtokens", {})
     assert made["token"].startswith("corral1_1a5_")
-    assert made["command"] == f"node join {BASE} --token {made['token']}"
+    assert made["registrationUrl"] == f"{BASE}/v1/scripts/{made['token']}"
+    assert made["command"] == f"curl -fsSL {made['registrationUrl']} | sudo sh"
     shown = (await client.get(made["links"]["self"])).body
-    assert (shown["token"], shown["command"], shown["state"]) == (None, None, "active")
+    assert (shown["token"], shown["command"], shown["registrationUrl"]) == (None, None, None)
+    assert shown["state"] == "active"
     assert made["token"].split("_")[4] not in repr(replica.state)
     assert [row["id"] for row in (await client.get("/v1/registrationtokens?state=active")).data] == [made["id"]]
 
@@ -210,7 +212,7 @@ async def test_registration_command_names_this_node_when_asked_on_the_host_itsel
     replica = FakeReplica()
     admit(replica)
     made = await Client(replica, is_local=True).make("/v1/registrationtokens", {})
-    assert made["command"].startswith("node join http://10.0.0.1:8080 --token corral1_")
+    assert made["command"].startswith("curl -fsSL http://10.0.0.1:8080/v1/scripts/corral1_")
 
 
 async def test_project_is_made_renamed_and_removed_by_an_administrator() -> None:
