@@ -148,6 +148,14 @@ def test_each_dependency_has_a_written_reason_and_nothing_else_has() -> None:
     assert words_in_table(page, "## Development") == names_of(project["dependency-groups"]["dev"])
 
 
+def test_security_page_has_all_checks_and_names_only_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = [line for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, 26))
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert not [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in written]
+
+
 def test_licence_is_the_declared_one() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["license"] == "Apache-2.0"

@@ -101,6 +101,16 @@ class Etcd:
 
         return eventually(look, "etcd has a leader")[0]
 
+    def follower_url(self) -> str:
+        """Return where the HTTP gateway of a member that does not lead is."""
+        leader = self.leader()
+        address, _, _, plain = next(ports for place, ports in enumerate(self._ports) if place != leader)
+        return f"http://{address}:{plain}"
+
+    def put_through_gateway(self, key: str, value: str) -> None:
+        """Put one value; both are base64, as the gateway has them."""
+        self._ask(self.leader(), "POST", "/v3/kv/put", {"key": key, "value": value})
+
     def connect(self, size: int) -> "tuple[PutTalk, socket.socket]":
         """Open a gRPC connection to the leader."""
         address, _, grpc, _ = self._ports[self.leader()]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.benchlib.writers import Write, acknowledged, first_after, slowest_extra
+from scripts.benchlib.wrk import Asked, Found, WrkError, read_found, script_of
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 SCRIPTS = sorted(path.name for path in BENCH.iterdir() if path.is_file() and not path.name.startswith("_"))
@@ -226,3 +227,18 @@ def test_failover_falls_short_when_an_acknowledged_write_is_missing(
     held = {each.name: each.holds for each in script.judge(*trials)}
     fallen = [("failover killed", "failover killed, strictly"), ("failover cut",), ("failover stopped",)][number]
     assert {name for name, holds in held.items() if not holds} == set(fallen)
+
+
+def test_wrk_is_read_and_refused_answers_are_an_error() -> None:
+    found = read_found("Running 5s test\nFOUND 5921.500000 0 1.250000 9.000000 30.000000\n")
+    assert found == Found(5921.5, 1.25, 9.0, 30.0)
+    for text in ("FOUND 1.0 3 1.0 1.0 1.0", "unable to connect"):
+        with pytest.raises(WrkError):
+            read_found(text)
+
+
+def test_wrk_sends_what_was_asked_with_a_pause_where_wanted() -> None:
+    script = script_of(Asked("http://h/", "POST", (("A", "b"),), "{}"), pause_ms=5)
+    for line in ('wrk.method = "POST"', 'wrk.headers["A"] = "b"', "wrk.body = [[{}]]", "return 5"):
+        assert line in script
+    assert "delay" not in script_of(Asked("http://h/"))
