@@ -30,7 +30,8 @@ from protocol.ids import NodeId
 from tests.fakes.states import admit
 from tests.sim.cluster import run_seeded
 from tests.sim.state_check import StateChecker
-from tests.sim.state_parts import Seat, draw_service, draw_wish
+from tests.sim.state_parts import Seat
+from tests.sim.state_wishes import Wisher, draw_service
 
 STEPS = 1000
 SETTLE_ROUNDS = 150
@@ -143,7 +144,7 @@ class StateStory:
     # People and the leader.
 
     def _wish(self, _: Seat) -> None:
-        self._offer("people", draw_wish(self.rng, self.check.state, len(self._seats)))
+        self._offer("people", Wisher(self.rng, self.check.state, len(self._seats)).draw())
 
     def _plan(self, _: Seat) -> None:
         """The leader plans from what it has applied, and does not wait for what it has planned before."""
