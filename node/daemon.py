@@ -31,6 +31,7 @@ from node.api.api import Api
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
 from node.assembly import Options, Parts, assemble, now_ms
+from node.auth.ring import derive_keys
 from node.config import DATA_DIR, RUN_DIR, Folders
 from node.drive.names import DNS_ADDRESS
 from node.drive.snapshots import NewerStateError
@@ -40,6 +41,7 @@ from node.operations import NodeOperations
 from node.store.errors import CorruptStoreError, StoreFailedError
 from node.store.files import CorruptFileError
 from node.store.identity import DataFolder, FolderInUseError, Identity
+from protocol.seal import Keyring
 
 STOP_TIMEOUT = 8.0
 """Seconds from the signal until all that still runs is cancelled; a write to the disk is waited for even then."""
@@ -226,6 +228,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         alarms=lambda: parts.base.consensus.alarms,
         read_barrier=parts.base.consensus.read_barrier,
         refusals=parts.base.refusals.counts,
+        keys=derive_keys(Keyring(parts.identity.gossip_key)),
     )
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -235,7 +238,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
     ]
 
     async def serve_api(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        await serve(api.handle, listeners, stop=api_stop, task_status=task_status)
+        await serve(api.handle, listeners, upgrader=api.upgrade, stop=api_stop, task_status=task_status)
 
     await work.start(serve_api)
 

@@ -76,6 +76,8 @@ HOMES = {
     "docker": ("node/engine/",),
     "pyroute2": ("node/overlay/",),
     "h11": ("node/api/server.py",),
+    "wsproto": ("node/api/websocket.py", "node/cli/"),
+    "jwt": ("node/auth/",),
     "httpx": ("node/cli/",),
     "click": ("node/cli/",),
     "sqlite3": ("node/store/",),

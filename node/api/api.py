@@ -4,7 +4,7 @@ It authenticates before it looks anything up, and turns whatever goes wrong into
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -23,9 +23,13 @@ from node.api.index import Index
 from node.api.listing import Params, empty_collection
 from node.api.output import Json, is_listable, is_visible
 from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
+from node.api.sockets import SocketRoutes, check_origin, find_socket
 from node.api.times import format_time
 from node.api.transform import transform
-from node.auth.access import Caller
+from node.api.websocket import SocketServer
+from node.auth import tickets
+from node.auth.access import ANONYMOUS, Caller
+from node.auth.ring import ClusterKeys
 from node.ports import RefusedError, Replica, Unavailable
 
 READ_TIMEOUT = 5.0
@@ -59,6 +63,8 @@ class Api:
         alarms: Callable[[], Sequence[str]] = tuple,
         read_barrier: Callable[[float], Awaitable[None]] | None = None,
         refusals: Mapping[str, int] | None = None,
+        keys: ClusterKeys | None = None,
+        sockets: SocketRoutes | None = None,
     ) -> None:
         self._replica = replica
         self._now_ms = now_ms
@@ -68,7 +74,38 @@ class Api:
         self._alarms = alarms
         self._read_barrier = read_barrier
         self._refusals = {} if refusals is None else refusals
+        self._keys = keys
+        self._sockets = sockets or {}
         self._index = Index(replica.state)
+
+    async def upgrade(self, request: Request) -> Response | SocketServer:
+        """Decide on a websocket's handshake."""
+        try:
+            return self._open_socket(request)
+        except ApiError as error:
+            return error.response()
+
+    def _open_socket(self, request: Request) -> SocketServer:
+        found, params = find_socket(self._sockets, request.path), parse_params(request.query)
+        if found.route.claim is not None:
+            call = self._ticketed(request, found.route.claim, dict(params).get("token", ""))
+        else:
+            check_origin(request, urls_of(request, Scope()))
+            asked = _asked_scope(request, params)
+
+            def again() -> Call:
+                return self._scoped(request, self._caller(request), found.scope, asked)
+
+            call = replace(again(), again=again)
+        return lambda socket: found.route.serve(call, socket, params)
+
+    def _ticketed(self, request: Request, claim: str, token: str) -> Call:
+        claims = None if self._keys is None else tickets.read(self._keys, token, self._now_ms())
+        if claims is None or claim not in claims:
+            raise ApiError(
+                "Unauthorized", "this needs a token of the last five minutes, as the resource's action gives it"
+            )
+        return replace(self._call(ANONYMOUS, Scope(), urls_of(request, Scope())), ticket=claims)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -116,21 +153,16 @@ class Api:
         if (script := self._script(request, route, method, urls)) is not None:
             exchange.is_html = False
             return script
-        state = self._replica.state
-        caller = caller_of(request, state)
-        if caller.kind == "anonymous":
-            raise unauthorized(request)
+        caller = self._caller(request)
         if await self._waits_for_latest(request):
-            state = self._replica.state
-            caller = caller_of(request, state)
-        asked = request.header("x-api-project-id") or dict(params).get("projectId") or None
-        scope = scope_of(route.scope, None if _is_project(route) else asked, caller, state)
-        call = exchange.call = self._call(caller, scope, urls_of(request, scope))
+            caller = self._caller(request)
+        asked = None if _is_project(route) else _asked_scope(request, params)
+        call = exchange.call = self._scoped(request, caller, route.scope, asked)
         if exchange.is_html:
             # A form sends its empty inputs too.
             params = [(name, value) for name, value in params if value]
         headers["X-API-Schemas"] = call.urls.collection("schemas")
-        headers["X-API-Account-Id"] = format_id("project", scope.environment_id) or ADMIN_ACCOUNT
+        headers["X-API-Account-Id"] = format_id("project", call.scope) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)
         return _json(status, msgspec.json.encode(body))
 
@@ -144,6 +176,16 @@ class Api:
         text = registering.render_script(urls.base, token, request.client)
         headers = (("Content-Type", "text/x-sh; charset=utf-8"), ("Cache-Control", "no-store"))
         return Response(200, text.encode(), headers)
+
+    def _caller(self, request: Request) -> Caller:
+        caller = caller_of(request, self._replica.state)
+        if caller.kind == "anonymous":
+            raise unauthorized(request)
+        return caller
+
+    def _scoped(self, request: Request, caller: Caller, path_scope: str | None, asked: str | None) -> Call:
+        scope = scope_of(path_scope, asked, caller, self._replica.state)
+        return self._call(caller, scope, urls_of(request, scope))
 
     async def _waits_for_latest(self, request: Request) -> bool:
         """Wait, if the client wants that, until this node knows all that anybody was told before it asked."""
@@ -182,6 +224,8 @@ class Api:
             return 200, _read_schemas(call, route, method)
         if route.type.lower() == "scripts":
             return 200, _run_script(route, method, request)
+        if route.type.lower() in self._sockets:
+            raise ApiError("Upgrade Required", f"{route.type} is a websocket", headers=(("Upgrade", "websocket"),))
         definition = BY_PATH.get(route.type.lower())
         if _linked_only(route.type) is not None and (definition is None or not is_visible(call, definition)):
             return 200, _read_linked_only(call, route, method)
@@ -216,6 +260,10 @@ def _run_script(route: Route, method: str, request: Request) -> Json:
     if method != "POST":
         raise ApiError("Method not allowed")
     return transform(parse_body(request, []))
+
+
+def _asked_scope(request: Request, params: Params) -> str | None:
+    return request.header("x-api-project-id") or dict(params).get("projectId") or None
 
 
 def _is_project(route: Route) -> bool:

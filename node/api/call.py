@@ -1,7 +1,7 @@
 """One API call as the definitions see it: who asks, in which environment, about which state, under which URLs."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, Protocol
@@ -65,6 +65,10 @@ class Call:
     """What a person has to know of this node now."""
     refusals: Mapping[str, int] = field(default_factory=dict)
     """How often this node refused what others sent it, by kind."""
+    ticket: Mapping[str, Any] | None = None
+    """The claims of the ticket that opened a websocket; its caller is nobody known."""
+    again: Callable[[], "Call"] | None = None
+    """For a websocket: the same call made now.  ApiError when the caller has lost its right to."""
 
     def owns(self, environment_id: int | None) -> bool:
         """Whether rows of that environment (None: of no environment) are the caller's to see."""

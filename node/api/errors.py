@@ -18,6 +18,7 @@ HTTP_CODES = {
     409: "Conflict",
     413: "Request Entity Too Large",
     422: "Unprocessable Entity",
+    426: "Upgrade Required",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",

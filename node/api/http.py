@@ -27,6 +27,10 @@ class Limits:
     idle_timeout: float = 75.0
     """Between two requests on one connection."""
     write_timeout: float = 30.0
+    sockets: int = 4096
+    """Websockets per listener.  They do not count as connections any more: all of them have shown who they are."""
+    sockets_per_client: int = 2048
+    """Of one address over TCP, which may be a proxy."""
     stop_timeout: float = 3.0
     """What requests under way get to finish once the server is told to stop."""
 

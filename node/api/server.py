@@ -1,15 +1,15 @@
 """An HTTP/1.1 server for one handler, on trio and h11: it reads whole requests and writes whole responses.
 
 It bounds everything a peer can grow (head, body, connections, time) and never lets a peer's bytes raise beyond its
-connection.  It knows nothing of paths or resources.  An upgrade to another protocol would take the connection over
-in `_Connection._exchange`, with h11's `trailing_data`.  Rules: RFC 9112.
+connection.  It knows nothing of paths or resources.  A request for a websocket that its `upgrader` takes leaves HTTP,
+and the bounds of connections, for those of sockets.  Rules: RFC 9112.
 """
 
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -20,6 +20,15 @@ import trio
 from node.api.errors import http_error
 from node.api.http import Handler, Limits, Request, Response
 from node.api.registering import redact
+from node.api.websocket import (
+    Socket,
+    SocketServer,
+    Upgrader,
+    check_handshake,
+    handshake_headers,
+    run_socket,
+    wants_websocket,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,22 +38,25 @@ LINGER = 1.0
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _BUSY = http_error(503, "too many connections; try again in a moment", retry_after=1)
+_SOCKETS_BUSY = http_error(503, "too many websockets are open here; close some, or use another node", retry_after=10)
 
 
 async def serve(
     handler: Handler,
     listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
     *,
+    upgrader: Upgrader | None = None,
     limits: Limits | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on all listeners until `stop` is set, then let requests under way end within `limits.stop_timeout`.
 
-    The listeners are closed in any case.  Cancelling instead of `stop` ends everything at once.
+    Websockets go to whom `upgrader` names; at the stop each is told that this node goes away.  The listeners are
+    closed in any case.  Cancelling instead of `stop` ends everything at once.
     """
     bounds = limits or Limits()
-    pools = [ConnectionPool(handler, bounds) for _ in listeners]
+    pools = [ConnectionPool(handler, bounds, upgrader) for _ in listeners]
     async with trio.open_nursery() as connections:
         try:
             async with trio.open_nursery() as accepting:
@@ -79,14 +91,17 @@ class _Refused(Exception):
 class ConnectionPool:
     """The open connections of one listener, in the order in which they became idle."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, limits: Limits, upgrader: Upgrader | None = None) -> None:
         self.handler = handler
         self.limits = limits
+        self.upgrader = upgrader
         self.stopping = False
         self.buffered = 0
         self._open: dict[_Connection, None] = {}
         self._counts: Counter[str] = Counter()
         """How many of them each address has."""
+        self._sockets: dict[_Connection, trio.CancelScope] = {}
+        self._socket_counts: Counter[str] = Counter()
 
     async def run(self, stream: trio.abc.Stream) -> None:
         """Serve one connection until it ends; never raises for what a peer does."""
@@ -107,6 +122,8 @@ class ConnectionPool:
         self.stopping = True
         for connection in tuple(self._open):
             connection.close_if_idle()
+        for going_away in self._sockets.values():
+            going_away.cancel()
 
     def touch(self, connection: "_Connection") -> None:
         """Note that a connection was active just now."""
@@ -126,10 +143,35 @@ class ConnectionPool:
         try:
             yield
         finally:
+            self._leave(connection)
+
+    def _leave(self, connection: "_Connection") -> None:
+        if connection in self._open:
             del self._open[connection]
-            self._counts[connection.client] -= 1
-            if not self._counts[connection.client]:
-                del self._counts[connection.client]
+            _count_down(self._counts, connection.client)
+
+    def has_room_for_socket(self, client: str) -> bool:
+        """Whether one more connection may become a websocket."""
+        is_full = bool(client) and self._socket_counts[client] >= self.limits.sockets_per_client
+        return not is_full and len(self._sockets) < self.limits.sockets and not self.stopping
+
+    @contextmanager
+    def socket_member(self, connection: "_Connection") -> Iterator[trio.CancelScope]:
+        """Count a connection as a websocket from here on; the scope is cancelled when this node stops."""
+        self._leave(connection)
+        self._socket_counts[connection.client] += 1
+        self._sockets[connection] = trio.CancelScope()
+        try:
+            yield self._sockets[connection]
+        finally:
+            del self._sockets[connection]
+            _count_down(self._socket_counts, connection.client)
+
+
+def _count_down(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 class _Connection:
@@ -178,15 +220,35 @@ class _Connection:
             return False
         if request is None:
             return False
-        return await self._respond(await self._answer(request), close=self._pool.stopping)
+        answer = await self._answer(request)
+        if isinstance(answer, Response):
+            return await self._respond(answer, close=self._pool.stopping)
+        await self._become_socket(request, answer)
+        return False
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response | SocketServer:
         try:
+            # An HTTP/1.0 peer knows of no upgrade and is to ignore the header (RFC 9110, 7.8).
+            if self._pool.upgrader is not None and self._may_upgrade and wants_websocket(request):
+                return check_handshake(request) or await self._pool.upgrader(request)
             return await self._pool.handler(request)
         except Exception:
             # The handler's own errors are a bug of ours; one bad request must not take the daemon down.
             log.exception("%s %s failed", request.method, redact(request.path))
             return http_error(500, "see this node's log")
+
+    async def _become_socket(self, request: Request, serve: SocketServer) -> None:
+        """Leave HTTP for good and talk as `serve` does."""
+        if not self._pool.has_room_for_socket(self.client):
+            await self._respond(_SOCKETS_BUSY, close=True)
+            return
+        with self._pool.socket_member(self) as going_away:
+            await self._send(h11.InformationalResponse(status_code=101, headers=handshake_headers(request)))
+            socket = Socket(self._stream, trailing=self._h11.trailing_data[0])
+            try:
+                await run_socket(socket, serve, going_away)
+            except Exception:
+                log.exception("the websocket on %s failed", request.path)
 
     async def _read_request(self) -> Request | None:
         if not await self._wait_for_first_byte():
@@ -278,6 +340,10 @@ class _Connection:
             return True
         await self._linger()
         return False
+
+    @property
+    def _may_upgrade(self) -> bool:
+        return self._h11.their_http_version == b"1.1"
 
     def _is_done(self) -> bool:
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
