@@ -28,8 +28,11 @@ import trio
 import dns
 from dns.control import remove_lock
 from node.api.api import Api
+from node.api.feed import Feed
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
+from node.api.sockets import SocketRoute
+from node.api.subscribe import subscribing
 from node.assembly import Options, Parts, assemble, now_ms
 from node.auth.ring import derive_keys
 from node.config import DATA_DIR, RUN_DIR, Folders
@@ -219,6 +222,9 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
     await work.start(parts.names.run)
     await work.start(parts.upkeep.run)
     await parts.base.consensus.wait_state()
+    feed = Feed(now_ms)
+    parts.base.consensus.listen(feed.note)
+    await work.start(feed.run)
     api = Api(
         parts.base.consensus,
         operations=operations,
@@ -229,6 +235,7 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         read_barrier=parts.base.consensus.read_barrier,
         refusals=parts.base.refusals.counts,
         keys=derive_keys(Keyring(parts.identity.gossip_key)),
+        sockets={"subscribe": SocketRoute(subscribing(feed))},
     )
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -83,7 +83,6 @@ HOMES = {
     "sqlite3": ("node/store/",),
     "dnslib": ("dns/",),
     "argon2": ("node/auth/passwords.py",),
-    "jwt": ("node/auth/",),
     "cryptography": ("protocol/pki.py", "protocol/seal.py"),
 }
 

@@ -120,7 +120,8 @@ class Socket:
                 message = await self._next_message()
                 if message is not None:
                     return message
-                await self._receive_more()
+                if not self._is_over:
+                    await self._receive_more()
             return None
         finally:
             self._is_reading = False

@@ -1,13 +1,13 @@
 """A replica of one node in memory: commands take effect at once, through the real `node.state.apply`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import msgspec
 import trio
 
 from node.commands import AnyCommand, InitCluster
-from node.model import Done, Refused, State
+from node.model import Change, Done, Refused, State
 from node.ports import ConsensusView, MemberView, RefusedError, Unavailable
 from node.state.apply import apply
 from protocol.ids import Index, NodeId, Term
@@ -26,6 +26,7 @@ class FakeReplica:
         self.leaderless_since: int | None = None
         self.submitted: list[AnyCommand] = []
         self.known: dict[NodeId, MemberView] = {}
+        self.listeners: list[Callable[[State, Sequence[Change]], None]] = []
         self._changed = trio.Event()
         self._state = state or _founded(open_access)
 
@@ -73,6 +74,8 @@ class FakeReplica:
                 raise RefusedError(code, message, field)
             case Done() as done:
                 self._state = applied.state
+                for listener in self.listeners:
+                    listener(applied.state, applied.changes)
                 self._changed.set()
                 self._changed = trio.Event()
                 return done

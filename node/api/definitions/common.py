@@ -3,7 +3,8 @@
 State lists are those of the whole machines in API.md 3, so that clients find every name they know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from node.api.call import Call
@@ -91,13 +92,24 @@ def find_in(table: Table) -> Any:
     return find
 
 
+@dataclass(frozen=True, slots=True)
+class RowsOf:
+    """The `rows` of a type that shows a table of the state, or some of its rows, in the order of ids.
+
+    Naming the table has subscribers told of the type when its rows change.
+    """
+
+    table: Table
+    where: Callable[[Any], bool] | None = None
+
+    def __call__(self, call: Call) -> Sequence[Any]:
+        rows = call.index.rows(self.table)
+        return rows if self.where is None else [row for row in rows if self.where(row)]
+
+
 def rows_of(table: Table) -> Any:
     """Return a `rows` for a table of the state, in the order of ids."""
-
-    def rows(call: Call) -> Sequence[Any]:
-        return call.index.rows(table)
-
-    return rows
+    return RowsOf(table)
 
 
 def may_see_owned(call: Call, row: Any) -> bool:

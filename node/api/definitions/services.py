@@ -10,6 +10,7 @@ from node.api.definitions.common import (
     LEAVING,
     MAP_STATES,
     SERVICE_STATES,
+    RowsOf,
     account_of,
     common_fields,
     common_values,
@@ -150,9 +151,8 @@ SERVICE = Definition(
 )
 
 
-def mapped_containers(call: Call) -> list[Container]:
-    """The containers that have a service: each is one serviceExposeMap, `1sem5` for `1i5`."""
-    return [row for row in rows_of("containers")(call) if row.service_id is not None]
+mapped_containers = RowsOf("containers", lambda row: row.service_id is not None)
+"""The containers that have a service: each is one serviceExposeMap, `1sem5` for `1i5`."""
 
 
 def _find_map(call: Call, text: str) -> Container | None:

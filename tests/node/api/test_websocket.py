@@ -163,9 +163,11 @@ async def test_message_sent_along_with_the_handshake_is_not_lost(autojump_clock:
 
 async def test_peer_that_closes_is_answered_and_the_socket_ends(autojump_clock: MockClock) -> None:
     async with connected() as (peer, pool):
+        began = trio.current_time()
         await peer.send(CloseConnection(1000, "bye"))
         assert await peer.is_closed_with() == 1000
         assert await peer.receive() is None
+        assert trio.current_time() == began, "it ends at once"
         assert pool.has_room_for_socket("")
 
 
