@@ -53,7 +53,7 @@ from node.access_commands import (
 from node.access_commands import (
     UpdatePassword as UpdatePassword,
 )
-from node.model import HostFacts, LaunchConfig, OverlayMode, PortBinding, Seen, ServiceState
+from node.model import HostFacts, LaunchConfig, OverlayMode, PortBinding, Seen, ServiceState, WantedLink
 from protocol.ids import NodeId
 
 MAX_COMMAND_BYTES = 1024 * 1024
@@ -255,6 +255,27 @@ class UpdateService(Command, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metadata: dict[str, Any] | None = None
 
 
+class SetServiceLinks(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """Have a service be linked to these and no others."""
+
+    id: int
+    links: tuple[WantedLink, ...] = ()
+
+
+class AddServiceLink(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """Link a service to one more."""
+
+    id: int
+    link: WantedLink
+
+
+class RemoveServiceLink(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
+    """Take a link away; without a name, all to that service."""
+
+    id: int
+    link: WantedLink
+
+
 class ActivateService(Command, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=True):
     """Start the service's containers (inactive → activating)."""
 
@@ -414,6 +435,9 @@ SingleCommand = (
     | RemoveStack
     | CreateService
     | UpdateService
+    | SetServiceLinks
+    | AddServiceLink
+    | RemoveServiceLink
     | ActivateService
     | DeactivateService
     | RemoveService

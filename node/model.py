@@ -162,6 +162,24 @@ ServiceState = Literal[
 ]
 
 
+class ServiceLink(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """That a service's containers find another service under an alias (the API's serviceConsumeMap)."""
+
+    id: int
+    service_id: int
+    """The service that is found."""
+    name: str = ""
+    """The alias; empty: the other service's own name."""
+    created: int = 0
+
+
+class WantedLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A link to a service; without a name, under the other service's own."""
+
+    service_id: int
+    name: str = ""
+
+
 class Service(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A wanted number of equal containers under one name."""
 
@@ -180,6 +198,7 @@ class Service(Row, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why it is not settled: what the planner would tell a person."""
     create_index: int = 0
     """How many containers it has ever created."""
+    links: tuple[ServiceLink, ...] = ()
 
 
 class PortBinding(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):

@@ -88,6 +88,8 @@ class Action:
     """Why it is never offered: what it needs that Corral cannot do yet."""
     local_only: bool = False
     """Only over the unix socket."""
+    status: int = 202
+    """Of the answer to a command: 202 for a step of the resource's machine, 200 for what is done at once."""
     when: Callable[[Call, Any], bool] = lambda call, row: True
     """What else must hold besides the state."""
 

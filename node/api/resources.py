@@ -151,7 +151,7 @@ def plan_action(
     _check_offered(call, definition, action, row, render(call, definition, row)["state"])
     wanted = _action_input(call, definition, action, data)
     if action.command is not None:
-        return Change(action.command(call, row, wanted), definition, row, 202, {})
+        return Change(action.command(call, row, wanted), definition, row, action.status, {})
     return Operation(action, wanted, definition, row)
 
 

@@ -46,8 +46,20 @@ def render_names(state: State, environment_id: int, dead: frozenset[NodeId], loc
             behind[f"{base}.{DOMAIN}"].extend(addresses)
         if row.host_id == local_host_id and row.address is not None:
             scopes[row.address] = _search(base)
+    behind |= _aliases(state, bases, behind)
     names = {name: tuple(sorted(addresses)) for name, addresses in behind.items()}
     return NameTable(names, scopes)
+
+
+def _aliases(state: State, bases: Mapping[int, str], behind: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Names of linked services, each below the name of the service that has the link."""
+    found: dict[str, dict[str, None]] = {}
+    for number, base in bases.items():
+        for link in state.services[number].links:
+            if (target := bases.get(link.service_id)) is not None:
+                alias = (link.name or state.services[link.service_id].name).lower()
+                found.setdefault(f"{alias}.{base}.{DOMAIN}", {}).update(dict.fromkeys(behind[f"{target}.{DOMAIN}"]))
+    return {name: list(addresses) for name, addresses in found.items()}
 
 
 def _service_names(state: State, environment_id: int) -> dict[int, str]:

@@ -13,7 +13,18 @@ import msgspec
 from node import commands as c
 from node.commands import AnyCommand, Batch, InitCluster, Proposal, SingleCommand
 from node.model import Change, Done, Refused, Result, State
-from node.state import accounts, containers, environments, hosts, keys, members, purge, services, stacks
+from node.state import (
+    accounts,
+    containers,
+    environments,
+    hosts,
+    keys,
+    members,
+    purge,
+    service_links,
+    services,
+    stacks,
+)
 from node.state.indexes import Indexes
 from node.state.txn import Refusal, Txn
 
@@ -63,6 +74,9 @@ HANDLERS: dict[type[Any], Handler] = {
     c.FinishStackRemoval: stacks.finish_stack_removal,
     c.CreateService: services.create_service,
     c.UpdateService: services.update_service,
+    c.SetServiceLinks: service_links.set_service_links,
+    c.AddServiceLink: service_links.add_service_link,
+    c.RemoveServiceLink: service_links.remove_service_link,
     c.ActivateService: services.activate_service,
     c.DeactivateService: services.deactivate_service,
     c.RemoveService: services.remove_service,

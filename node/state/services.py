@@ -37,7 +37,8 @@ def live_service(txn: Txn, service_id: int) -> Service:
     return service
 
 
-def _changeable(txn: Txn, service_id: int) -> Service:
+def changeable_service(txn: Txn, service_id: int) -> Service:
+    """Return a service that may still be changed."""
     service = live_service(txn, service_id)
     if service.state == "removing":
         raise Refusal("Conflict", f"service {service.name} is being removed")
@@ -97,7 +98,7 @@ def create_service(txn: Txn, command: CreateService) -> Done:
 
 def update_service(txn: Txn, command: UpdateService) -> Done:
     """An active service whose scale changes is `updating-active` until it has settled again."""
-    row = _changeable(txn, command.id)
+    row = changeable_service(txn, command.id)
     if command.name is not None:
         _check_unique_name(txn, row.stack_id, command.name, besides=row.id)
     if command.scale is not None:
@@ -119,7 +120,7 @@ def update_service(txn: Txn, command: UpdateService) -> Done:
 
 
 def activate_service(txn: Txn, command: ActivateService) -> Done:
-    row = _changeable(txn, command.id)
+    row = changeable_service(txn, command.id)
     if row.state not in ("inactive", "updating-inactive"):
         raise Refusal("Conflict", f"service {row.name} is {row.state}: only an inactive one can be activated")
     txn.put(msgspec.structs.replace(row, state="activating", message=None))
@@ -127,7 +128,7 @@ def activate_service(txn: Txn, command: ActivateService) -> Done:
 
 
 def deactivate_service(txn: Txn, command: DeactivateService) -> Done:
-    row = _changeable(txn, command.id)
+    row = changeable_service(txn, command.id)
     if row.state not in ACTIVE_STATES:
         raise Refusal("Conflict", f"service {row.name} is {row.state}: only an active one can be deactivated")
     txn.put(msgspec.structs.replace(row, state="deactivating", message=None))

@@ -5,7 +5,7 @@ Handlers check everything first and write after, so a `Refusal` raised by one ne
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -50,7 +50,7 @@ _TABLE_OF: dict[type[AnyRow], Table] = {
     ProjectMember: "members",
 }
 
-_COUNTERS: dict[Table, str] = {
+_COUNTERS: Mapping[str, str] = {
     "api_keys": "credentials",
     "tokens": "credentials",
     "passwords": "credentials",
@@ -192,8 +192,8 @@ class Txn:
             self._forgotten += 1
         self._last_at = self.at
 
-    def next_id(self, table: Table) -> int:
-        """Hand out the table's next id; ids are never used again."""
+    def next_id(self, table: Table | Literal["service_links"]) -> int:
+        """Hand out the next id of a table, or of what is kept in rows of one; ids are never used again."""
         if self._next_ids is None:
             self._next_ids = dict(self._base.next_ids)
         counter = _COUNTERS.get(table, table)

@@ -10,6 +10,7 @@ from node.api.definitions.endpoints import PUBLIC_ENDPOINT
 from node.api.definitions.hosts import HOST
 from node.api.definitions.keys import API_KEY, REGISTRATION_TOKEN
 from node.api.definitions.launch import LAUNCH_CONFIG, LOG_CONFIG, RESTART_POLICY
+from node.api.definitions.links import SERVICE_CONSUME_MAP
 from node.api.definitions.networking import NETWORKING
 from node.api.definitions.payloads import PAYLOADS
 from node.api.definitions.projects import PROJECT
@@ -38,7 +39,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     SCHEMA, LOG_CONFIG, RESTART_POLICY, PUBLIC_ENDPOINT, API_KEY, CONTAINER, INSTANCE_STOP, PROJECT, LAUNCH_CONFIG,
     STACK, HOST, INSTANCE, SERVICE, SERVICE_EXPOSE_MAP, REGISTRATION_TOKEN, CLUSTER, CLUSTER_MEMBER, LEAVE_INPUT,
     TRANSFER_LEADER_INPUT,
-    DOCTOR_REPORT, *STORAGE, *NETWORKING, *PAYLOADS, *ABSENT,
+    DOCTOR_REPORT, SERVICE_CONSUME_MAP, *STORAGE, *NETWORKING, *PAYLOADS, *ABSENT,
 )  # fmt: skip
 
 BY_ID = {definition.id: definition for definition in DEFINITIONS}

@@ -14,6 +14,7 @@ from node.api.definitions.common import (
     rows_of,
     text_or_keep,
 )
+from node.api.definitions.links import maps_of
 from node.api.definitions.networking import machine_of
 from node.api.definitions.storage import pool_of
 from node.api.derived import Derived, HostPart, addresses_of, in_order, mounts_of, network_of, ports_of
@@ -49,6 +50,10 @@ def _of_hosts(part: Callable[[Host], HostPart]) -> Follow:
     """What each host of an environment has one of."""
     hosts = owned("hosts")
     return lambda call, row: [part(host) for host in hosts(call, row)]
+
+
+def _consumed(call: Call, row: Environment) -> list[Any]:
+    return [one for service in owned("services")(call, row) for one in maps_of(call, service)]
 
 
 def _exposed(call: Call, row: Environment) -> list[Any]:
@@ -117,6 +122,7 @@ PROJECT = Definition(
         Link("networks", "network", lambda call, row: [network_of(row)], many=True),
         Link("physicalHosts", "physicalHost", _of_hosts(machine_of), many=True),
         Link("ports", "port", _parts(ports_of), many=True),
+        Link("serviceConsumeMaps", "serviceConsumeMap", _consumed, many=True),
         Link("serviceExposeMaps", "serviceExposeMap", _exposed, many=True),
         Link("services", "service", owned("services"), many=True),
         Link("storagePools", "storagePool", _of_hosts(pool_of), many=True),

@@ -1,7 +1,7 @@
 """Services, and the maps that tie their containers to them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from node.api.call import Call
 from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
@@ -21,12 +21,12 @@ from node.api.definitions.common import (
 )
 from node.api.definitions.endpoints import endpoints_of
 from node.api.definitions.launch import launch_config_values, launch_of
+from node.api.definitions.links import add_link, consumed_services, consuming_services, remove_link, set_links
 from node.api.errors import ApiError
 from node.api.ids import format_id, parse_id
-from node.commands import ActivateService, CreateService, DeactivateService, RemoveService, UpdateService
+from node.commands import ActivateService, AnyCommand, CreateService, DeactivateService, RemoveService, UpdateService
 from node.model import Container, Service
 
-_LINKS = "links between services are not built yet; a service's name resolves without one"
 _UPGRADES = "upgrades are not built yet"
 _SELECTORS = "selectors are not built yet"
 _VIPS = "virtual addresses of services are not built"
@@ -89,6 +89,12 @@ def _remove(call: Call, row: Service, data: Input | None = None) -> RemoveServic
 _STARTED = frozenset({"active", "activating", "updating-active"})
 _KEPT = frozenset(SERVICE_STATES) - LEAVING
 
+
+def _handled(name: str, input: str, command: Callable[[Call, Service, Input], AnyCommand]) -> Action:
+    """A change that is no step of the service's machine: done at once, and answered with 200."""
+    return Action(name, _KEPT, input=input, output="service", command=command, status=200)
+
+
 SERVICE = Definition(
     id="service",
     plural="services",
@@ -115,6 +121,8 @@ SERVICE = Definition(
     },
     links=(
         Link("account", "project", account_of),
+        Link("consumedByServices", "service", consuming_services, many=True),
+        Link("consumedServices", "service", consumed_services, many=True),
         Link("environment", "environment", lambda call, row: call.state.stacks.get(row.stack_id)),
         Link("instances", "instance", containers_of, many=True),
         Link("serviceExposeMaps", "serviceExposeMap", containers_of, many=True),
@@ -135,9 +143,9 @@ SERVICE = Definition(
         Action("cancelupgrade", output="service", later=_UPGRADES),
         Action("rollback", output="service", later=_UPGRADES),
         Action("cancelrollback", output="service", later=_UPGRADES),
-        Action("addservicelink", input="addRemoveServiceLinkInput", output="service", later=_LINKS),
-        Action("removeservicelink", input="addRemoveServiceLinkInput", output="service", later=_LINKS),
-        Action("setservicelinks", input="setServiceLinksInput", output="service", later=_LINKS),
+        _handled("addservicelink", "addRemoveServiceLinkInput", add_link),
+        _handled("removeservicelink", "addRemoveServiceLinkInput", remove_link),
+        _handled("setservicelinks", "setServiceLinksInput", set_links),
     ),
     acl={"admin": "crud", "project": "crud"},
     rows=rows_of("services"),

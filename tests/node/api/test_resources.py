@@ -74,8 +74,9 @@ async def test_stack_and_service_are_created_as_clients_expect() -> None:
     assert service["launchConfig"]["startOnCreate"] is True
     assert service["links"]["self"] == f"{BASE}/v1/services/{service['id']}"
     assert service["links"]["serviceExposeMaps"] == f"{service['links']['self']}/serviceexposemaps"
+    linking = ("addservicelink", "removeservicelink", "setservicelinks")
     assert service["actions"] == {
-        name: f"{service['links']['self']}/?action={name}" for name in ("activate", "remove", "update")
+        name: f"{service['links']['self']}/?action={name}" for name in ("activate", "remove", "update", *linking)
     }
 
 
