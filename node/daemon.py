@@ -27,6 +27,7 @@ import trio
 
 import dns
 from dns.control import remove_lock
+from node.api.access import Access
 from node.api.api import Api
 from node.api.feed import Feed
 from node.api.listeners import open_tcp_listeners, open_unix_listener
@@ -225,16 +226,19 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
     feed = Feed(now_ms)
     parts.base.consensus.listen(feed.note)
     await work.start(feed.run)
+    keys = derive_keys(Keyring(parts.identity.gossip_key))
+    clock, rng = trio.current_time, random.SystemRandom()
     api = Api(
         parts.base.consensus,
+        access=Access(parts.base.consensus, keys.signing, now_ms=now_ms, clock=clock, rng=rng),
         operations=operations,
         now_ms=now_ms,
-        rng=random.SystemRandom(),
+        rng=rng,
         join_info=parts.base.admission.join_info,
         alarms=lambda: parts.base.consensus.alarms,
         read_barrier=parts.base.consensus.read_barrier,
         refusals=parts.base.refusals.counts,
-        keys=derive_keys(Keyring(parts.identity.gossip_key)),
+        keys=keys,
         sockets={"subscribe": SocketRoute(subscribing(feed))},
     )
     run_dir = parts.options.folders.run

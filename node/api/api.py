@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from node.api import assets, browser, explorer, registering, resources, schemas
+from node.api.access import Access
 from node.api.call import Call, Operations, Urls
-from node.api.context import Scope, caller_of, scope_of, unauthorized, urls_of
-from node.api.definition import Definition
+from node.api.context import Scope, caller_of, role_of, scope_of, unauthorized, urls_of
+from node.api.definition import Definition, Role
 from node.api.definitions import BY_PATH, DEFINITIONS, LINKED_ONLY
 from node.api.errors import JSON, ApiError
 from node.api.http import Request, Response
@@ -25,6 +26,7 @@ from node.api.output import Json, is_listable, is_visible
 from node.api.parse import Route, method_of, parse_body, parse_params, parse_route
 from node.api.sockets import SocketRoutes, check_origin, find_socket
 from node.api.times import format_time
+from node.api.tokens import answer_token
 from node.api.transform import transform
 from node.api.websocket import SocketServer
 from node.auth import tickets
@@ -65,6 +67,7 @@ class Api:
         refusals: Mapping[str, int] | None = None,
         keys: ClusterKeys | None = None,
         sockets: SocketRoutes | None = None,
+        access: Access | None = None,
     ) -> None:
         self._replica = replica
         self._now_ms = now_ms
@@ -76,6 +79,8 @@ class Api:
         self._refusals = {} if refusals is None else refusals
         self._keys = keys
         self._sockets = sockets or {}
+        # Without keys no session is valid, and nobody can log in.
+        self._access = access or Access(replica, (), now_ms=now_ms, clock=lambda: now_ms() / 1000, rng=rng)
         self._index = Index(replica.state)
 
     async def upgrade(self, request: Request) -> Response | SocketServer:
@@ -105,7 +110,7 @@ class Api:
             raise ApiError(
                 "Unauthorized", "this needs a token of the last five minutes, as the resource's action gives it"
             )
-        return replace(self._call(ANONYMOUS, Scope(), urls_of(request, Scope())), ticket=claims)
+        return replace(self._call(ANONYMOUS, Scope(), urls_of(request, Scope()), "admin"), ticket=claims)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -153,6 +158,10 @@ class Api:
         if (script := self._script(request, route, method, urls)) is not None:
             exchange.is_html = False
             return script
+        if (route.type or "").lower() in ("token", "tokens") and (route.scope, route.id) == (None, None):
+            asker = self._whoever(request)
+            status, answer = await answer_token(request, method, urls, self._replica.state, asker, self._access)
+            return _json(status, msgspec.json.encode(answer))
         caller = self._caller(request)
         if await self._waits_for_latest(request):
             caller = self._caller(request)
@@ -162,7 +171,7 @@ class Api:
             # A form sends its empty inputs too.
             params = [(name, value) for name, value in params if value]
         headers["X-API-Schemas"] = call.urls.collection("schemas")
-        headers["X-API-Account-Id"] = format_id("project", call.scope) or ADMIN_ACCOUNT
+        headers["X-API-Account-Id"] = format_id("project", call.scope or caller.account_id) or ADMIN_ACCOUNT
         status, body = await self._dispatch(call, route, method, params, request)
         return _json(status, msgspec.json.encode(body))
 
@@ -177,15 +186,21 @@ class Api:
         headers = (("Content-Type", "text/x-sh; charset=utf-8"), ("Cache-Control", "no-store"))
         return Response(200, text.encode(), headers)
 
+    def _whoever(self, request: Request) -> Caller:
+        return caller_of(request, self._replica.state, self._access.keys, self._now_ms())
+
     def _caller(self, request: Request) -> Caller:
-        caller = caller_of(request, self._replica.state)
+        caller = self._whoever(request)
         if caller.kind == "anonymous":
             raise unauthorized(request)
         return caller
 
     def _scoped(self, request: Request, caller: Caller, path_scope: str | None, asked: str | None) -> Call:
-        scope = scope_of(path_scope, asked, caller, self._replica.state)
-        return self._call(caller, scope, urls_of(request, scope))
+        state, query = self._replica.state, dict(parse_params(request.query))
+        scope = scope_of(path_scope, asked, caller, state)
+        role = role_of(caller, scope, query.get("_role"), state)
+        call = self._call(caller, scope, urls_of(request, scope), role)
+        return replace(call, query=query, client=request.client, is_viewed="_role" in query)
 
     async def _waits_for_latest(self, request: Request) -> bool:
         """Wait, if the client wants that, until this node knows all that anybody was told before it asked."""
@@ -198,7 +213,7 @@ class Api:
             await self._read_barrier(READ_TIMEOUT)
         return True
 
-    def _call(self, caller: Caller, scope: Scope, urls: Urls) -> Call:
+    def _call(self, caller: Caller, scope: Scope, urls: Urls, role: Role) -> Call:
         state = self._replica.state
         if self._index.state is not state:
             self._index = Index(state)
@@ -207,7 +222,7 @@ class Api:
             now=self._now_ms(),
             caller=caller,
             scope=scope.environment_id,
-            role="admin" if scope.environment_id is None else "project",
+            role=role,
             consensus=self._replica.consensus,
             members=self._replica.members,
             urls=urls,
@@ -244,9 +259,10 @@ class Api:
         return 200, planned
 
     async def _submit(self, call: Call, change: resources.Change) -> Answer:
-        done = await self._replica.submit(change.command)
+        command = await change.command(self._access) if callable(change.command) else change.command
+        done = await self._replica.submit(command)
         scope = Scope(call.scope, call.urls.scope)
-        after = self._call(call.caller, scope, call.urls)
+        after = self._call(call.caller, scope, call.urls, call.role)
         return change.status, resources.render_changed(after, change, done.id)
 
 
@@ -268,7 +284,7 @@ def _asked_scope(request: Request, params: Params) -> str | None:
 
 def _is_project(route: Route) -> bool:
     """Projects themselves are read outside of any scope (API.md 1.8)."""
-    return route.scope is None and (route.type or "").lower() in ("projects", "project") and route.id is not None
+    return route.scope is None and (route.type or "").lower() in ("projects", "project")
 
 
 async def _read(call: Call, definition: Definition, route: Route, params: Params) -> Json:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from node.api.index import Index
 from node.auth.access import Caller
@@ -55,7 +55,8 @@ class Call:
     caller: Caller
     scope: int | None
     """The environment the call works in; None: an administrator outside of any."""
-    role: Literal["admin", "project"]
+    role: Any
+    """A node.api.definition.Role."""
     consensus: ConsensusView
     members: Mapping[NodeId, MemberView]
     urls: Urls
@@ -69,6 +70,11 @@ class Call:
     """The claims of the ticket that opened a websocket; its caller is nobody known."""
     again: Callable[[], "Call"] | None = None
     """For a websocket: the same call made now.  ApiError when the caller has lost its right to."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    client: str = ""
+    is_viewed: bool = False
+    """An administrator looks at things as another role does."""
 
     def owns(self, environment_id: int | None) -> bool:
         """Whether rows of that environment (None: of no environment) are the caller's to see."""

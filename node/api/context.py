@@ -1,14 +1,19 @@
 """From a request to a Call: who asks, in which environment's scope, and under which URLs to answer (API.md 1.8, 2)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from node.api.call import Urls
+from node.api.definition import Role
 from node.api.errors import ApiError
 from node.api.http import Request
 from node.api.ids import format_id, parse_id
+from node.api.roles import VIEWABLE, strongest
 from node.auth.access import Caller, Credentials, decide
 from node.model import State
+from node.state.members import roles_in
 
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="Enter API access key and secret key as username and password"')
 
@@ -23,10 +28,17 @@ class Scope:
     prefix: str = ""
 
 
-def caller_of(request: Request, state: State) -> Caller:
-    """Return who sent a request."""
+def caller_of(request: Request, state: State, keys: Sequence[bytes] = (), now_ms: int = 0) -> Caller:
+    """Return who sent a request; `keys` sign sessions."""
     enforce = (request.header("x-enforce-authentication") or "").lower() == "true"
-    return decide(Credentials(request.header("authorization"), request.is_local, enforce), state)
+    token = _cookie_token(request) or dict(parse_qsl(request.query)).get("token")
+    return decide(Credentials(request.header("authorization"), request.is_local, enforce, token), state, keys, now_ms)
+
+
+def _cookie_token(request: Request) -> str | None:
+    """The session that the UI keeps in the cookie `token`."""
+    pairs = (part.strip().partition("=") for part in (request.header("cookie") or "").split(";"))
+    return next((value for name, _, value in pairs if name == "token" and value), None)
 
 
 def unauthorized(request: Request) -> ApiError:
@@ -37,7 +49,7 @@ def unauthorized(request: Request) -> ApiError:
 
 def scope_of(path_scope: str | None, asked: str | None, caller: Caller, state: State) -> Scope:
     """Return the scope that path, header or query ask for, or an environment key's own; 403 for a foreign one."""
-    wanted = path_scope or asked
+    wanted = path_scope or asked or caller.project
     if wanted is None:
         return Scope(caller.environment_id)
     number = parse_id(wanted)
@@ -45,9 +57,24 @@ def scope_of(path_scope: str | None, asked: str | None, caller: Caller, state: S
         raise ApiError("InvalidFormat", f"expected a project id such as 1a5, got {wanted[:40]!r}", status=400)
     environment = state.environments.get(number)
     is_foreign = caller.kind == "environment" and caller.environment_id != number
+    if caller.kind == "user" and caller.account_id is not None:
+        is_foreign = not roles_in(state, caller.account_id, number)
     if is_foreign or environment is None or environment.state != "active":
         raise ApiError("Forbidden", f"there is no active project {format_id('project', number)} that you may use")
     return Scope(number, f"/projects/{format_id('project', number)}" if path_scope else "")
+
+
+def role_of(caller: Caller, scope: Scope, viewed: str | None, state: State) -> Role:
+    """Return whose schemas a call gets; an administrator may ask to see those of another role."""
+    if viewed is not None and caller.kind == "admin":
+        for role in VIEWABLE:
+            if role.lower() == viewed.lower():
+                return role
+        raise ApiError("InvalidOption", f"_role is one of {', '.join(VIEWABLE)}", field="_role")
+    if scope.environment_id is None:
+        return "user" if caller.kind == "user" else "admin"
+    roles = () if caller.account_id is None else roles_in(state, caller.account_id, scope.environment_id)
+    return strongest(roles) or "project"
 
 
 def urls_of(request: Request, scope: Scope) -> Urls:

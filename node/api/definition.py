@@ -11,8 +11,10 @@ from typing import Any, Literal
 from node.api.call import Call, Operations
 from node.commands import AnyCommand
 
-Role = Literal["admin", "project"]
-"""The schema set a caller gets: an administrator outside of any environment, or whoever works inside one."""
+Role = Literal[
+    "admin", "project", "user", "owner", "member", "restricted", "readonly", "readAdmin", "service", "superadmin"
+]
+"""The schema set a caller gets; definitions speak of `admin`, `project` and `user`, node.api.roles of the others."""
 
 Values = dict[str, Any]
 Input = dict[str, Any]
@@ -73,6 +75,10 @@ class Link:
     """The child's field that a POST to this link sets to the parent."""
 
 
+Deferred = Callable[[Any], Awaitable[AnyCommand]]
+"""A command that first needs node.api.access.Access, to hash or compare a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """Something that can be done to a resource in some of its states."""
@@ -81,7 +87,7 @@ class Action:
     states: frozenset[str] = frozenset()
     input: str | None = None
     output: str | None = None
-    command: Callable[[Call, Any, Input], AnyCommand] | None = None
+    command: Callable[[Call, Any, Input], AnyCommand | Deferred] | None = None
     operate: Callable[[Operations, Input], Awaitable[Values]] | None = None
     """For what concerns this node and not the state."""
     later: str | None = None
@@ -98,8 +104,10 @@ class Action:
 class Creation:
     """A command that makes a row, and values that only its first answer shows."""
 
-    command: AnyCommand
+    command: AnyCommand | Deferred
     reveal: Values = field(default_factory=dict)
+    identity: str | None = None
+    """What finds the row it makes, where that is no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +126,10 @@ class Definition:
     find: Callable[[Call, str], Any] | None = None
     """The row with an id as the client wrote it, whoever owns it, or None."""
     may_see: Callable[[Call, Any], bool] = lambda call, row: True
+    may_change: Callable[[Call, Any], bool] = lambda call, row: True
+    """Whether the caller may update, delete or act on a row that it sees."""
+    identify: Callable[[Any], str | None] | None = None
+    """A row's id where it is not letters and a number; None: it has none."""
     values: Callable[[Call, Any], Values] | None = None
     create: Callable[[Call, Input], Creation] | None = None
     update: Callable[[Call, Any, Input], AnyCommand] | None = None

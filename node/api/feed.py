@@ -26,7 +26,7 @@ MAX_BEHIND = 4096
 """Resources that a subscriber has not been sent yet."""
 AT_A_TIME = 100
 """Subscribers looked at between two looks at the rest of the daemon."""
-RIGHTS: frozenset[Table] = frozenset({"api_keys", "environments"})
+RIGHTS: frozenset[Table] = frozenset({"accounts", "api_keys", "environments", "members", "passwords"})
 """Tables that say who may see what: their changes have every subscriber looked at anew."""
 
 Key = tuple[str, str]
@@ -51,7 +51,7 @@ class Subscriber:
     def view(self) -> tuple[Any, ...]:
         """Equal for subscribers to whom every resource looks the same."""
         call = self.call
-        return (replace(call.caller, key_id=None), call.scope, call.role, call.urls, self.includes)
+        return (replace(call.caller, key_id=None, session=None), call.scope, call.role, call.urls, self.includes)
 
     def offer(self, key: Key, frame: str) -> None:
         """Have a frame sent instead of an earlier one of the same resource."""
@@ -126,7 +126,7 @@ class Feed:
             self._pending, self._is_whole = {}, False
             if is_whole and self._told is not None:
                 changes = tuple(await _differences(self._told, state))
-            if any(change.table in RIGHTS for change in changes):
+            if is_whole or any(change.table in RIGHTS for change in changes):  # Sessions end without a row's change.
                 await self._renew_all()
             await self._tell(changes)
             self._told = state if self._subscribers else None
@@ -203,7 +203,8 @@ def affected(call: Call, changes: Iterable[Change]) -> Iterable[_Changed]:
             if (definition.id, change.id) in seen or definition.find is None:
                 continue
             seen.add((definition.id, change.id))
-            if definition.find(call, id_of(definition, row)) is not None:
+            identity = id_of(definition, row)
+            if identity is not None and definition.find(call, identity) is not None:
                 yield _Changed(definition, row)
 
 

@@ -4,6 +4,9 @@ import re
 
 PREFIXES = {
     "project": "1a",
+    "account": "1a",
+    "password": "1c",
+    "projectMember": "1pm",
     "environment": "1e",
     "service": "1s",
     "instance": "1i",

@@ -14,6 +14,7 @@ from node.api.call import Call
 from node.api.definition import Definition, Field, Input
 from node.api.definitions import BY_ID
 from node.api.errors import ApiError
+from node.api.roles import ADMIN_ROLES
 from node.api.times import parse_date
 
 Mode = Literal["create", "update"]
@@ -47,7 +48,7 @@ def may_set(spec: Field, mode: Mode, role: str) -> bool:
     """Whether a role's schema lets the field be set."""
     if mode == "update":
         return spec.update
-    return spec.create and (role == "admin" or not spec.admin_create)
+    return spec.create and (role in ADMIN_ROLES or not spec.admin_create)
 
 
 def _take(name: str, spec: Field, value: Any, wanted: Input, call: Call) -> None:
@@ -89,13 +90,14 @@ def _convert_wrapped(wrapper: str, inner: str, value: Any, name: str, spec: Fiel
 
 
 def _to_reference(target: str, value: Any, name: str, call: Call) -> int:
-    definition = BY_ID.get("project" if target == "account" else target)
-    row = None
-    if definition is not None and definition.find is not None and isinstance(value, str):
+    for kind in ("project", "account") if target == "account" else (target,):
+        definition = BY_ID.get(kind)
+        if definition is None or definition.find is None or not isinstance(value, str):
+            continue
         row = definition.find(call, value)
-    if row is None or definition is None or not definition.may_see(call, row) or row.removed is not None:
-        raise ApiError("InvalidReference", f"{name}: there is no {target} {str(value)[:40]}", field=name)
-    return int(row.id)
+        if row is not None and definition.may_see(call, row) and row.removed is None:
+            return int(row.id)
+    raise ApiError("InvalidReference", f"{name}: there is no {target} {str(value)[:40]}", field=name)
 
 
 def _to_text(value: Any, name: str, spec: Field) -> str:

@@ -10,6 +10,7 @@ from node.api.definition import Action, Definition, Link, Values
 from node.api.definitions import BY_ID, DEFINITIONS, LINKED_ONLY, definition_of_row
 from node.api.definitions.projects import PROJECT
 from node.api.ids import format_id
+from node.api.roles import ADMIN_ROLES, letters_of, may_act
 from node.api.times import format_time
 
 Json = dict[str, Any]
@@ -21,12 +22,14 @@ def render(call: Call, asked: Definition, row: Any, reveal: Mapping[str, Any] | 
     assert definition.values is not None
     values = {**definition.values(call, row), **(reveal or {})}
     identity = id_of(definition, row)
-    self_url = f"{collection_url(call, definition)}/{identity}"
+    self_url = collection_url(call, definition)
+    if identity is not None:
+        self_url = f"{self_url}/{identity}"
     resource: Json = {
         "id": identity,
         "type": definition.id,
         "links": _links(call, definition, row, self_url),
-        "actions": _action_urls(call, definition, row, values["state"], self_url),
+        "actions": _action_urls(call, definition, row, values.get("state", "active"), self_url),
     }
     for name, source, is_text, default in _columns(definition.id, role_for(call, definition)):
         value = values.get(source, default)
@@ -41,8 +44,10 @@ def collection_url(call: Call, definition: Definition) -> str:
     return call.urls.collection(definition.plural)
 
 
-def id_of(definition: Definition, row: Any) -> str:
+def id_of(definition: Definition, row: Any) -> str | None:
     """Return the id under which a row shows as that type."""
+    if definition.identify is not None:
+        return definition.identify(row)
     return format_id(definition.id, row.id) or "" if isinstance(row.id, int) else definition.id
 
 
@@ -51,7 +56,7 @@ def _columns(type_id: str, role: str) -> tuple[tuple[str, str, bool, Any], ...]:
     """Names in the order of output, where each value comes from, whether it is a date to write as text, the default."""
     columns: list[tuple[str, str, bool, Any]] = []
     for name, spec in BY_ID[type_id].fields.items():
-        if name == "id" or (spec.admin_only and role != "admin"):
+        if name == "id" or (spec.admin_only and role not in ADMIN_ROLES):
             continue
         is_date = spec.type == "date"
         columns.append((name, name, is_date, spec.default))
@@ -80,7 +85,7 @@ def _project_links(call: Call, self_url: str) -> Json:
 
 def is_visible(call: Call, definition: Definition) -> bool:
     """Whether the caller's schemas have the type."""
-    return role_for(call, definition) in definition.acl
+    return letters_of(definition, role_for(call, definition)) is not None
 
 
 def is_listable(call: Call, definition: Definition) -> bool:
@@ -89,12 +94,13 @@ def is_listable(call: Call, definition: Definition) -> bool:
 
 def rights(call: Call, definition: Definition) -> str:
     """The letters of the caller's rights on a type."""
-    return definition.acl.get(role_for(call, definition), "")
+    return letters_of(definition, role_for(call, definition)) or ""
 
 
 def role_for(call: Call, definition: Definition) -> Any:
     """An administrator keeps its role on types that are its own, such as projects, inside of any scope."""
-    return "admin" if definition.is_admins and call.caller.kind == "admin" else call.role
+    keeps = definition.is_admins and call.caller.kind == "admin" and not call.is_viewed
+    return "admin" if keeps else call.role
 
 
 def offered(call: Call, definition: Definition, action: Action, row: Any, state: str) -> bool:
@@ -103,9 +109,7 @@ def offered(call: Call, definition: Definition, action: Action, row: Any, state:
         return False
     if action.local_only:
         return call.caller.is_local
-    if definition.is_admins:
-        return call.caller.kind == "admin"
-    return True
+    return definition.may_change(call, row) and may_act(definition, action, role_for(call, definition))
 
 
 def _action_urls(call: Call, definition: Definition, row: Any, state: str, self_url: str) -> Json:

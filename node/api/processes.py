@@ -52,12 +52,7 @@ _DEFAULT = _each(
 )
 _CREDENTIAL = tuple(process for process in _DEFAULT if process.name != "restore")
 _PROJECT = tuple(
-    replace(process, start=("active", *process.start))
-    if process.name == "remove"
-    else replace(process, later="environments are removed without being deactivated first")
-    if process.name in ("activate", "deactivate")
-    else process
-    for process in _DEFAULT
+    replace(process, start=("active", *process.start)) if process.name == "remove" else process for process in _DEFAULT
 )
 _FOLLOWS = tuple(replace(process, later="follows from its host or its containers") for process in _DEFAULT)
 _REGISTRIES = "private registries are not built yet; have the image on the hosts"

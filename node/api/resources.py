@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from node.api.call import Call, Operations
-from node.api.definition import Action, Creation, Definition, Input
+from node.api.definition import Action, Creation, Deferred, Definition, Input
 from node.api.definitions import BY_ID, definition_of_row
 from node.api.errors import ApiError
 from node.api.inputs import read_input
@@ -19,8 +19,10 @@ from node.api.output import (
     offered,
     render,
     rights,
+    role_for,
     visible_rows,
 )
+from node.api.roles import may_act
 from node.commands import AnyCommand
 
 
@@ -28,12 +30,14 @@ from node.commands import AnyCommand
 class Change:
     """A command to submit, and how to answer once it took effect."""
 
-    command: AnyCommand
+    command: AnyCommand | Deferred
     definition: Definition
     row: Any
     """The row it changes; None if it makes one."""
     status: int
     reveal: Mapping[str, Any]
+    identity: str | None = None
+    """What finds the row that it makes, where that is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def plan_create(call: Call, definition: Definition, data: Mapping[str, Any]) -> 
     if definition.create is None:
         not_allowed("POST", definition)
     creation: Creation = definition.create(call, read_input(definition, data, "create", as_role(call, definition)))
-    return Change(creation.command, definition, None, 201, creation.reveal)
+    return Change(creation.command, definition, None, 201, creation.reveal, creation.identity)
 
 
 def plan_create_child(call: Call, definition: Definition, text: str, name: str, data: Mapping[str, Any]) -> Change:
@@ -114,6 +118,7 @@ def plan_update(call: Call, definition: Definition, text: str, data: Mapping[str
     row = find_row(call, definition, text)
     if definition.update is None:
         not_allowed("PUT", definition)
+    _check_may_change(call, definition, row)
     wanted = read_input(definition, data, "update", as_role(call, definition))
     if not wanted:
         return render(call, definition, row)
@@ -126,8 +131,9 @@ def plan_delete(call: Call, definition: Definition, text: str) -> Change | Json:
     row = find_row(call, definition, text)
     if definition.delete is None:
         not_allowed("DELETE", definition)
+    _check_may_change(call, definition, row)
     resource = render(call, definition, row)
-    if resource["state"] in ("removing", "removed"):
+    if resource.get("state") in ("removing", "removed"):
         return resource
     if definition.delete_states is not None and resource["state"] not in definition.delete_states:
         allowed = ", ".join(sorted(definition.delete_states))
@@ -148,7 +154,7 @@ def plan_action(
         raise ApiError("InvalidAction", f"a {definition.id} has no action {name[:60]}")
     if action.later is not None:
         raise ApiError("ActionNotAvailable", f"{name}: {action.later}")
-    _check_offered(call, definition, action, row, render(call, definition, row)["state"])
+    _check_offered(call, definition, action, row, render(call, definition, row).get("state", "active"))
     wanted = _action_input(call, definition, action, data)
     if action.command is not None:
         return Change(action.command(call, row, wanted), definition, row, action.status, {})
@@ -158,12 +164,18 @@ def plan_action(
 def _check_offered(call: Call, definition: Definition, action: Action, row: Any, state: str) -> None:
     if action.local_only and not call.caller.is_local:
         raise ApiError("Forbidden", f"{action.name} is possible on the host itself only, over the unix socket")
-    if definition.is_admins and call.caller.kind != "admin":
-        raise ApiError("Forbidden", f"{action.name} needs an administrator's key")
+    _check_may_change(call, definition, row)
+    if not may_act(definition, action, role_for(call, definition)):
+        raise ApiError("Forbidden", f"your role here does not include {action.name} of {definition.plural}")
     if not offered(call, definition, action, row, state):
         states = ", ".join(sorted(action.states))
         detail = f"{action.name} is possible on some {definition.plural} in state {states}; this one is {state}"
         raise ApiError("Conflict", detail)
+
+
+def _check_may_change(call: Call, definition: Definition, row: Any) -> None:
+    if not definition.may_change(call, row):
+        raise ApiError("Forbidden", f"this {definition.id} is changed by its owners and by administrators only")
 
 
 def _action_input(call: Call, definition: Definition, action: Action, data: Mapping[str, Any]) -> Input:
@@ -187,11 +199,13 @@ def render_changed(call: Call, change: Change, made_id: int) -> Json:
     table = change.definition.find
     assert table is not None
     row = change.row
-    if row is None:
+    if row is None and change.identity is not None:
+        row = table(call, change.identity)
+    elif row is None:
         row = next(one for one in _all_rows(call, change.definition) if one.id == made_id)
     else:
-        identity = str(render(call, change.definition, row)["id"])
-        row = table(call, identity) or row
+        identity = render(call, change.definition, row)["id"]
+        row = table(call, str(identity)) or row
     return render(call, change.definition, row, change.reveal)
 
 

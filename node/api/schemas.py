@@ -8,6 +8,7 @@ from node.api.definitions import BY_ID, BY_PATH, DEFINITIONS
 from node.api.errors import ApiError
 from node.api.inputs import may_set
 from node.api.output import Json, is_visible, rights, role_for
+from node.api.roles import ADMIN_ROLES, may_act
 
 _ORDERED = ("eq", "ne", "lt", "lte", "gt", "gte", "null", "notnull")
 _TEXTUAL = ("eq", "ne", "prefix", "like", "notlike", "null", "notnull")
@@ -45,7 +46,7 @@ def render_schema(call: Call, definition: Definition) -> Json:
         "resourceFields": {
             name: _field(spec, role)
             for name, spec in sorted(definition.fields.items())
-            if role == "admin" or not spec.admin_only
+            if role in ADMIN_ROLES or not spec.admin_only
         },
         "collectionFilters": {
             name: {"modifiers": list(modifiers_of(spec))}
@@ -54,7 +55,9 @@ def render_schema(call: Call, definition: Definition) -> Json:
         },
         "includeableLinks": [link.name.lower() for link in definition.links if is_visible(call, BY_ID[link.type])],
         "resourceActions": {
-            action.name: {"input": action.input, "output": action.output} for action in definition.actions
+            action.name: {"input": action.input, "output": action.output}
+            for action in definition.actions
+            if may_act(definition, action, role)
         },
         "collectionActions": {},
         "collectionFields": {},

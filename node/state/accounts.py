@@ -246,7 +246,7 @@ def _give_ownerless(txn: Txn, seed: str) -> None:
 def disable_local_auth(txn: Txn, command: DisableLocalAuth) -> Done:
     txn.set_cluster(msgspec.structs.replace(txn.cluster, open_access=True))
     txn.set_setting(PROVIDER, None)
-    return Done("cluster", 0)
+    return Done("account", ADMIN_ACCOUNT_ID)
 
 
 def end_session(txn: Txn, command: EndSession) -> Done:

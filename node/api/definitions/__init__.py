@@ -4,6 +4,7 @@ from typing import Any
 
 from node.api.definition import Definition, define
 from node.api.definitions.absent import ABSENT
+from node.api.definitions.accounts import ACCOUNT, CHANGE_SECRET_INPUT, IDENTITY, LOCAL_AUTH_CONFIG, PASSWORD
 from node.api.definitions.cluster import CLUSTER, CLUSTER_MEMBER, DOCTOR_REPORT, LEAVE_INPUT, TRANSFER_LEADER_INPUT
 from node.api.definitions.containers import CONTAINER, INSTANCE, INSTANCE_STOP
 from node.api.definitions.endpoints import PUBLIC_ENDPOINT
@@ -11,10 +12,12 @@ from node.api.definitions.hosts import HOST
 from node.api.definitions.keys import API_KEY, REGISTRATION_TOKEN
 from node.api.definitions.launch import LAUNCH_CONFIG, LOG_CONFIG, RESTART_POLICY
 from node.api.definitions.links import SERVICE_CONSUME_MAP
+from node.api.definitions.members import PROJECT_MEMBER, SET_PROJECT_MEMBERS_INPUT
 from node.api.definitions.networking import NETWORKING
 from node.api.definitions.payloads import PAYLOADS
 from node.api.definitions.projects import PROJECT
 from node.api.definitions.services import SERVICE, SERVICE_EXPOSE_MAP
+from node.api.definitions.settings import SETTING
 from node.api.definitions.stacks import STACK
 from node.api.definitions.storage import STORAGE
 
@@ -40,6 +43,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     STACK, HOST, INSTANCE, SERVICE, SERVICE_EXPOSE_MAP, REGISTRATION_TOKEN, CLUSTER, CLUSTER_MEMBER, LEAVE_INPUT,
     TRANSFER_LEADER_INPUT,
     DOCTOR_REPORT, SERVICE_CONSUME_MAP, *STORAGE, *NETWORKING, *PAYLOADS, *ABSENT,
+    ACCOUNT, PASSWORD, CHANGE_SECRET_INPUT, LOCAL_AUTH_CONFIG, IDENTITY, PROJECT_MEMBER, SET_PROJECT_MEMBERS_INPUT,
+    SETTING,
 )  # fmt: skip
 
 BY_ID = {definition.id: definition for definition in DEFINITIONS}

@@ -141,6 +141,7 @@ CLUSTER = Definition(
     rows=lambda call: [call.state.cluster],
     find=_find,
     values=_values,
+    may_change=lambda call, row: call.caller.kind == "admin",
     is_admins=True,
 )
 CLUSTER_MEMBER = Definition(

@@ -29,22 +29,35 @@ _LOOPBACK = ("http://localhost", "http://127.", "http://[::1]")
 
 
 def _key_values(call: Call, row: ApiKey) -> Values:
-    values = common_values(row, kind="apiKey", owner=row.environment_id, state=row.state)
+    values = common_values(row, kind="apiKey", owner=row.environment_id or row.account_id, state=row.state)
     return {**values, "publicValue": row.public, "secretValue": None}
 
 
 def _create_key(call: Call, data: Input) -> Creation:
-    """Outside of any environment an administrator makes an administrator's key, unless accountId names one."""
+    """Outside of any environment a key is its maker's account's; an administrator may name another or a project."""
     key = new_api_key(call.rng)
+    environment_id, account_id = call.scope, None
+    if call.scope is None:
+        wanted = data.get("accountId") if call.caller.kind == "admin" else None
+        environment_id = wanted if wanted in call.state.environments else None
+        account_id = None if environment_id is not None else wanted or call.caller.account_id
     command = CreateApiKey(
         uuid=call.draw_uuid(),
-        environment_id=call.scope if call.scope is not None else data.get("accountId"),
+        environment_id=environment_id,
+        account_id=account_id,
         name=data.get("name"),
         description=data.get("description"),
         public=key.access,
         secret_hash=key.stored,
     )
     return Creation(command, {"secretValue": key.secret})
+
+
+def _may_see_key(call: Call, row: ApiKey) -> bool:
+    """Inside a project its keys; outside, a person's own, and for administrators all."""
+    if call.scope is not None or call.caller.kind == "admin":
+        return call.owns(row.environment_id)
+    return row.account_id is not None and row.account_id == call.caller.account_id
 
 
 def _update_key(call: Call, row: ApiKey, data: Input) -> UpdateApiKey:
@@ -130,10 +143,10 @@ API_KEY = Definition(
         ),
         Action("remove", _INACTIVE, output="credential", command=_remove_key),
     ),
-    acl={"admin": "crud", "project": "crud"},
+    acl={"admin": "crud", "project": "crud", "user": "crud"},
     rows=rows_of("api_keys"),
     find=find_in("api_keys"),
-    may_see=may_see_owned,
+    may_see=_may_see_key,
     values=_key_values,
     create=_create_key,
     update=_update_key,

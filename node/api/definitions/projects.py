@@ -1,7 +1,7 @@
 """Projects: environments under the API's name for them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from node.api.call import Call
 from node.api.definition import Action, Creation, Definition, Input, Link, Values, define
@@ -15,15 +15,17 @@ from node.api.definitions.common import (
     text_or_keep,
 )
 from node.api.definitions.links import maps_of
+from node.api.definitions.members import members_of
 from node.api.definitions.networking import machine_of
 from node.api.definitions.storage import pool_of
 from node.api.derived import Derived, HostPart, addresses_of, in_order, mounts_of, network_of, ports_of
-from node.commands import CreateEnvironment, RemoveEnvironment, UpdateEnvironment
+from node.api.ids import format_id
+from node.commands import CreateEnvironment, RemoveEnvironment, SetEnvironmentState, SetMembers, UpdateEnvironment
 from node.model import DEFAULT_ENVIRONMENT_ID, Container, Environment, Host, Table
+from node.state.members import roles_in
 
 Follow = Callable[[Call, Environment], list[Any]]
 
-_ACCOUNTS = "members need accounts, which this version does not have; use API keys of the environment"
 _CATTLE_ONLY = "Corral runs its own scheduler only"
 
 
@@ -61,7 +63,28 @@ def _exposed(call: Call, row: Environment) -> list[Any]:
 
 
 def _may_see(call: Call, row: Environment) -> bool:
-    return call.caller.kind == "admin" or row.id == call.caller.environment_id
+    """Members lose sight of a project that is not active, its owners keep it."""
+    if call.caller.kind == "admin" or row.id == call.caller.environment_id:
+        return True
+    if call.caller.account_id is None:
+        return False
+    roles = roles_in(call.state, call.caller.account_id, row.id)
+    return "owner" in roles or (bool(roles) and row.state == "active")
+
+
+def _rows(call: Call) -> list[Environment]:
+    """An administrator with an account of its own sees its memberships, and with `all=true` every project."""
+    rows: list[Environment] = list(rows_of("environments")(call))
+    mine = call.caller.account_id
+    if mine is None or call.query.get("all", "").lower() == "true":
+        return rows
+    return [row for row in rows if roles_in(call.state, mine, row.id)]
+
+
+def _may_change(call: Call, row: Environment) -> bool:
+    if call.caller.kind == "admin":
+        return True
+    return call.caller.account_id is not None and "owner" in roles_in(call.state, call.caller.account_id, row.id)
 
 
 def _values(call: Call, row: Environment) -> Values:
@@ -71,7 +94,16 @@ def _values(call: Call, row: Environment) -> Values:
 
 
 def _create(call: Call, data: Input) -> Creation:
-    command = CreateEnvironment(uuid=call.draw_uuid(), name=data.get("name") or "", description=data.get("description"))
+    members = data.get("members")
+    if not members:
+        mine = call.caller.account_id
+        members = [] if mine is None else [{"externalId": format_id("account", mine), "role": "owner"}]
+    command = CreateEnvironment(
+        uuid=call.draw_uuid(),
+        name=data.get("name") or "",
+        description=data.get("description"),
+        members=members_of(call, members),
+    )
     return Creation(command)
 
 
@@ -83,11 +115,19 @@ def _remove(call: Call, row: Environment, data: Input | None = None) -> RemoveEn
     return RemoveEnvironment(id=row.id)
 
 
+def _set_members(call: Call, row: Environment, data: Input) -> SetMembers:
+    return SetMembers(environment_id=row.id, members=members_of(call, data["members"]))
+
+
+def _set_state(state: Literal["active", "inactive"]) -> Any:
+    return lambda call, row, data: SetEnvironmentState(id=row.id, state=state)
+
+
 _FIELDS = {
     **common_fields(DEFAULT_STATES),
     "allowSystemRole": define("boolean", "cu", default=False, admin_only=True, later="there are no system roles"),
     "kubernetes": define("boolean", "cu", default=False, later=_CATTLE_ONLY),
-    "members": define("array[projectMember]", "cN", later=_ACCOUNTS),
+    "members": define("array[projectMember]", "cN", is_filter=False),
     "publicDns": define("boolean", "cu", default=False, later="names are served inside the cluster only"),
     "servicesPortRange": define("servicesPortRange", "cuN", later="ports are chosen from 49153 to 65535"),
     "swarm": define("boolean", "cu", default=False, later=_CATTLE_ONLY),
@@ -104,7 +144,6 @@ _EMPTY_LINKS = (
     ("serviceEvents", "serviceEvent"),
     ("snapshots", "snapshot"),
 )
-_NO_DEACTIVATION = "environments are removed without being deactivated first"
 
 PROJECT = Definition(
     id="project",
@@ -122,6 +161,12 @@ PROJECT = Definition(
         Link("networks", "network", lambda call, row: [network_of(row)], many=True),
         Link("physicalHosts", "physicalHost", _of_hosts(machine_of), many=True),
         Link("ports", "port", _parts(ports_of), many=True),
+        Link(
+            "projectMembers",
+            "projectMember",
+            lambda call, row: [one for one in rows_of("members")(call) if one.environment_id == row.id],
+            many=True,
+        ),
         Link("serviceConsumeMaps", "serviceConsumeMap", _consumed, many=True),
         Link("serviceExposeMaps", "serviceExposeMap", _exposed, many=True),
         Link("services", "service", owned("services"), many=True),
@@ -129,22 +174,29 @@ PROJECT = Definition(
         Link("volumes", "volume", _derived(lambda call: in_order(call.index.volumes)), many=True),
     ),
     actions=(
-        Action("update", frozenset({"active"}), output="account", command=_update),
+        Action("update", frozenset({"active", "inactive"}), output="account", command=_update),
         Action(
             "remove",
-            frozenset({"active"}),
+            frozenset({"active", "inactive"}),
             output="account",
             command=_remove,
             when=lambda call, row: row.id != DEFAULT_ENVIRONMENT_ID,
         ),
-        Action("activate", output="account", later=_NO_DEACTIVATION),
-        Action("deactivate", output="account", later=_NO_DEACTIVATION),
-        Action("setmembers", input="setProjectMembersInput", output="setProjectMembersInput", later=_ACCOUNTS),
+        Action("activate", frozenset({"inactive"}), output="account", command=_set_state("active")),
+        Action("deactivate", frozenset({"active"}), output="account", command=_set_state("inactive")),
+        Action(
+            "setmembers",
+            frozenset({"active", "inactive"}),
+            input="setProjectMembersInput",
+            output="setProjectMembersInput",
+            command=_set_members,
+        ),
     ),
-    acl={"admin": "crud", "project": "r"},
-    rows=rows_of("environments"),
+    acl={"admin": "crud", "project": "r", "user": "crud"},
+    rows=_rows,
     find=find_in("environments"),
     may_see=_may_see,
+    may_change=_may_change,
     values=_values,
     create=_create,
     update=_update,

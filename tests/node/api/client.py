@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from node.api.access import Access
 from node.api.api import Api
 from node.api.call import Operations
 from node.api.http import Request, Response
@@ -39,6 +40,7 @@ class Client:
         replica: FakeReplica,
         *,
         key: tuple[str, str] | None = None,
+        token: str | None = None,
         is_local: bool = False,
         operations: Operations | None = None,
     ) -> None:
@@ -48,8 +50,12 @@ class Client:
             rng=replica.rng,
             join_info=lambda: b'{"cluster_id":"x"}',
             operations=operations,
+            access=Access(
+                replica, (b"k" * 32,), now_ms=replica.now_ms, clock=lambda: replica.now / 1000, rng=replica.rng
+            ),
         )
         self.key = key
+        self.token = token
         self.is_local = is_local
 
     async def raw(
@@ -59,6 +65,8 @@ class Client:
         sent = {"host": "h1:8080", **{name.lower(): value for name, value in (headers or {}).items()}}
         if self.key is not None:
             sent["authorization"] = "Basic " + base64.b64encode(":".join(self.key).encode()).decode()
+        if self.token is not None:
+            sent["authorization"] = f"Bearer {self.token}"
         return await self.api.handle(
             Request(method, path, query, tuple(sent.items()), body, client="192.0.2.9", is_local=self.is_local)
         )
