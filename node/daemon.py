@@ -33,6 +33,7 @@ from node.api.feed import Feed
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
 from node.api.sockets import SocketRoute
+from node.api.streaming import stream_routes
 from node.api.subscribe import subscribing
 from node.assembly import Options, Parts, assemble, now_ms
 from node.auth.ring import derive_keys
@@ -239,7 +240,10 @@ async def _start_work(parts: Parts, operations: NodeOperations, work: trio.Nurse
         read_barrier=parts.base.consensus.read_barrier,
         refusals=parts.base.refusals.counts,
         keys=keys,
-        sockets={"subscribe": SocketRoute(subscribing(feed))},
+        sockets={
+            "subscribe": SocketRoute(subscribing(feed)),
+            **stream_routes(parts.streams, parts.base.consensus),
+        },
     )
     run_dir = parts.options.folders.run
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -230,6 +230,7 @@ class Api:
             index=self._index,
             alarms=self._alarms(),
             refusals=self._refusals,
+            keys=self._keys,
         )
 
     async def _dispatch(self, call: Call, route: Route, method: str, params: Params, request: Request) -> Answer:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from node.api.index import Index
 from node.auth.access import Caller
+from node.auth.ring import ClusterKeys
 from node.model import State
 from node.ports import ConsensusView, MemberView
 from protocol.ids import NodeId
@@ -70,6 +71,8 @@ class Call:
     """The claims of the ticket that opened a websocket; its caller is nobody known."""
     again: Callable[[], "Call"] | None = None
     """For a websocket: the same call made now.  ApiError when the caller has lost its right to."""
+    keys: ClusterKeys | None = None
+    """What tickets are signed with."""
 
     query: Mapping[str, str] = field(default_factory=dict)
     client: str = ""

@@ -90,6 +90,8 @@ class Action:
     command: Callable[[Call, Any, Input], AnyCommand | Deferred] | None = None
     operate: Callable[[Operations, Input], Awaitable[Values]] | None = None
     """For what concerns this node and not the state."""
+    access: Callable[[Call, Any, Input], Any] | None = None
+    """For what changes nothing and opens a websocket: gives the row that is the answer."""
     later: str | None = None
     """Why it is never offered: what it needs that Corral cannot do yet."""
     local_only: bool = False
@@ -140,5 +142,7 @@ class Definition:
     """An administrator keeps the admin's rights on this type inside an environment's scope too."""
     later: str | None = None
     """Why clients cannot make or change any although Rancher's could."""
+    is_fleeting: bool = False
+    """Its rows are made for one answer: they have neither id nor address."""
     is_base: bool = False
     """Its rows show with the type of their own kind."""

@@ -21,16 +21,20 @@ def render(call: Call, asked: Definition, row: Any, reveal: Mapping[str, Any] | 
     definition = definition_of_row(row, asked)
     assert definition.values is not None
     values = {**definition.values(call, row), **(reveal or {})}
-    identity = id_of(definition, row)
-    self_url = collection_url(call, definition)
-    if identity is not None:
-        self_url = f"{self_url}/{identity}"
-    resource: Json = {
-        "id": identity,
-        "type": definition.id,
-        "links": _links(call, definition, row, self_url),
-        "actions": _action_urls(call, definition, row, values.get("state", "active"), self_url),
-    }
+    resource: Json
+    if definition.is_fleeting:
+        resource = {"id": None, "type": definition.id, "links": {}, "actions": {}}
+    else:
+        identity = id_of(definition, row)
+        self_url = collection_url(call, definition)
+        if identity is not None:
+            self_url = f"{self_url}/{identity}"
+        resource = {
+            "id": identity,
+            "type": definition.id,
+            "links": _links(call, definition, row, self_url),
+            "actions": _action_urls(call, definition, row, values.get("state", "active"), self_url),
+        }
     for name, source, is_text, default in _columns(definition.id, role_for(call, definition)):
         value = values.get(source, default)
         resource[name] = format_time(value) if is_text and isinstance(value, int) else value
@@ -130,12 +134,18 @@ def visible_rows(call: Call, definition: Definition, rows: Iterable[Any]) -> lis
     return [row for row in rows if definition.may_see(call, row) and call.shows(getattr(row, "removed", None))]
 
 
+def is_includeable(call: Call, link: Link) -> bool:
+    """Whether `include=` may name it: what stands behind it is a resource, and not made for the one who asks."""
+    target = BY_ID[link.type]
+    return is_visible(call, target) and not target.is_fleeting
+
+
 def embed(call: Call, definition: Definition, row: Any, names: Iterable[str]) -> Values:
     """Return the linked resources that `include=` asked for, under their links' names."""
     embedded: Values = {}
     for name in names:
         link = link_named(definition, name)
-        if link is None or not is_visible(call, BY_ID[link.type]):
+        if link is None or not is_includeable(call, link):
             continue
         target = BY_ID[link.type]
         followed = link.follow(call, row)

@@ -144,7 +144,7 @@ def plan_delete(call: Call, definition: Definition, text: str) -> Change | Json:
 
 def plan_action(
     call: Call, definition: Definition, text: str, name: str, data: Mapping[str, Any]
-) -> Change | Operation:
+) -> Change | Operation | Json:
     """POST /TYPE/ID?action=NAME."""
     require(call, definition, "r", "GET")
     row = find_row(call, definition, text)
@@ -158,6 +158,8 @@ def plan_action(
     wanted = _action_input(call, definition, action, data)
     if action.command is not None:
         return Change(action.command(call, row, wanted), definition, row, action.status, {})
+    if action.access is not None:
+        return render(call, BY_ID[action.output or ""], action.access(call, row, wanted))
     return Operation(action, wanted, definition, row)
 
 

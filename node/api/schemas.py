@@ -4,10 +4,10 @@ from typing import Any
 
 from node.api.call import Call
 from node.api.definition import Definition, Field
-from node.api.definitions import BY_ID, BY_PATH, DEFINITIONS
+from node.api.definitions import BY_PATH, DEFINITIONS
 from node.api.errors import ApiError
 from node.api.inputs import may_set
-from node.api.output import Json, is_visible, rights, role_for
+from node.api.output import Json, is_includeable, is_visible, rights, role_for
 from node.api.roles import ADMIN_ROLES, may_act
 
 _ORDERED = ("eq", "ne", "lt", "lte", "gt", "gte", "null", "notnull")
@@ -53,7 +53,7 @@ def render_schema(call: Call, definition: Definition) -> Json:
             for name, spec in sorted(definition.fields.items())
             if definition.rows is not None and modifiers_of(spec)
         },
-        "includeableLinks": [link.name.lower() for link in definition.links if is_visible(call, BY_ID[link.type])],
+        "includeableLinks": [link.name.lower() for link in definition.links if is_includeable(call, link)],
         "resourceActions": {
             action.name: {"input": action.input, "output": action.output}
             for action in definition.actions

@@ -20,6 +20,7 @@ from node.api.definitions.common import (
 from node.api.definitions.launch import CONFIG_FIELDS, launch_of, launch_values
 from node.api.definitions.networking import labels_named
 from node.api.definitions.stacks import environment_for_new
+from node.api.definitions.streams import CONTAINER_LINKS, CONTAINER_STREAMS
 from node.api.derived import Label, Volume, mounts_of, ports_of
 from node.api.errors import ApiError
 from node.api.ids import format_id
@@ -133,7 +134,6 @@ def _volumes(call: Call, row: Container) -> list[Volume]:
 
 _SETTLED = frozenset({"running", "stopped", "error"})
 _KEPT = frozenset(CONTAINER_STATES) - LEAVING
-_SOCKETS = "logs, exec and proxies are not built yet"
 _HEALTH = "health checks are not built yet"
 
 _COMMON = common_fields(CONTAINER_STATES)
@@ -150,6 +150,7 @@ _LINKS = (
     Link("services", "service", _services, many=True),
     Link("targetInstanceLinks", "instanceLink", none_yet, many=True),
     Link("volumes", "volume", _volumes, many=True),
+    *CONTAINER_LINKS,
 )
 _ACTIONS = (
     Action("update", _SETTLED, output="instance", command=_update),
@@ -175,9 +176,8 @@ _ACTIONS = (
     Action("console", input="instanceConsoleInput", output="instanceConsole", later="virtual machines are not built"),
 )
 _CONTAINER_ACTIONS = (
-    Action("logs", input="containerLogs", output="hostAccess", later=_SOCKETS),
-    Action("execute", input="containerExec", output="hostAccess", later=_SOCKETS),
-    Action("proxy", input="containerProxy", output="hostAccess", later=_SOCKETS),
+    *CONTAINER_STREAMS,
+    Action("proxy", input="containerProxy", output="hostAccess", later="proxies into containers are not built yet"),
     Action("setlabels", input="setLabelsInput", output="container", later="labels are set when a container is made"),
 )
 

@@ -18,6 +18,7 @@ from node.api.definitions.common import (
 from node.api.definitions.endpoints import endpoints_of
 from node.api.definitions.networking import labels_named, machine_of
 from node.api.definitions.storage import pool_of
+from node.api.definitions.streams import HOST_LINKS
 from node.api.derived import Address, host_address
 from node.api.ids import format_id
 from node.commands import RemoveHost, SetHostState, UpdateHost
@@ -121,6 +122,7 @@ HOST = Definition(
         Link("physicalHost", "physicalHost", lambda call, row: machine_of(row)),
         Link("serviceEvents", "serviceEvent", none_yet, many=True),
         Link("storagePools", "storagePool", lambda call, row: [pool_of(row)], many=True),
+        *HOST_LINKS,
     ),
     actions=(
         Action("update", _ACTIVE | _INACTIVE, output="host", command=_update),

@@ -18,6 +18,7 @@ from node.api.definitions.links import maps_of
 from node.api.definitions.members import members_of
 from node.api.definitions.networking import machine_of
 from node.api.definitions.storage import pool_of
+from node.api.definitions.streams import PROJECT_LINKS
 from node.api.derived import Derived, HostPart, addresses_of, in_order, mounts_of, network_of, ports_of
 from node.api.ids import format_id
 from node.commands import CreateEnvironment, RemoveEnvironment, SetEnvironmentState, SetMembers, UpdateEnvironment
@@ -172,6 +173,7 @@ PROJECT = Definition(
         Link("services", "service", owned("services"), many=True),
         Link("storagePools", "storagePool", _of_hosts(pool_of), many=True),
         Link("volumes", "volume", _derived(lambda call: in_order(call.index.volumes)), many=True),
+        *PROJECT_LINKS,
     ),
     actions=(
         Action("update", frozenset({"active", "inactive"}), output="account", command=_update),

@@ -22,6 +22,7 @@ from node.api.definitions.common import (
 from node.api.definitions.endpoints import endpoints_of
 from node.api.definitions.launch import launch_config_values, launch_of
 from node.api.definitions.links import add_link, consumed_services, consuming_services, remove_link, set_links
+from node.api.definitions.streams import SERVICE_LINKS
 from node.api.errors import ApiError
 from node.api.ids import format_id, parse_id
 from node.commands import ActivateService, AnyCommand, CreateService, DeactivateService, RemoveService, UpdateService
@@ -126,6 +127,7 @@ SERVICE = Definition(
         Link("environment", "environment", lambda call, row: call.state.stacks.get(row.stack_id)),
         Link("instances", "instance", containers_of, many=True),
         Link("serviceExposeMaps", "serviceExposeMap", containers_of, many=True),
+        *SERVICE_LINKS,
     ),
     actions=(
         Action("update", _KEPT, output="service", command=_update),

@@ -11,9 +11,13 @@ from node.api.access import Access
 from node.api.api import Api
 from node.api.call import Operations
 from node.api.http import Request, Response
+from node.api.sockets import SocketRoutes
+from node.auth.ring import ClusterKeys, derive_keys
+from protocol.seal import Keyring
 from tests.fakes.replica import FakeReplica
 
 BASE = "http://h1:8080"
+KEYS = derive_keys(Keyring(bytes(range(32))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Client:
         token: str | None = None,
         is_local: bool = False,
         operations: Operations | None = None,
+        keys: ClusterKeys | None = None,
+        sockets: SocketRoutes | None = None,
     ) -> None:
         self.api = Api(
             replica,
@@ -53,6 +59,8 @@ class Client:
             access=Access(
                 replica, (b"k" * 32,), now_ms=replica.now_ms, clock=lambda: replica.now / 1000, rng=replica.rng
             ),
+            keys=keys or KEYS,
+            sockets=sockets,
         )
         self.key = key
         self.token = token

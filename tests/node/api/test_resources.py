@@ -110,7 +110,7 @@ async def test_containers_of_a_service_show_everywhere_they_are_linked() -> None
     assert instance["ports"] == ["10086:80/tcp"]
     assert instance["labels"]["io.rancher.stack_service.name"] == "nginx-app-stack/web"
     assert instance["hostId"] == f"1h{host}"
-    assert sorted(instance["actions"]) == ["restart", "stop", "update"]
+    assert sorted(instance["actions"]) == ["execute", "logs", "restart", "stop", "update"]
     [exposed] = (await client.get(service["links"]["serviceExposeMaps"])).data
     assert exposed["id"] == f"1sem{container}"
     assert (exposed["serviceId"], exposed["instanceId"], exposed["managed"]) == (service["id"], instance["id"], True)
