@@ -33,6 +33,7 @@ ENTRIES = {
     "service": _entry("services", "List, make, scale, start, stop and remove services."),
     "container": _entry("containers", "List, make, start, stop and remove containers."),
     "apikey": _entry("apikeys", "Make, list and remove API keys."),
+    "access-control": _entry("access_control", "Show, turn on or turn off the logins and keys that the API asks for."),
     "api": _entry("api", "Send a request to the API, as an authenticated curl would."),
     "ctx": _entry("ctx", "Save and choose clusters to talk to."),
     "install": _entry("install", "Have systemd start this host's node."),

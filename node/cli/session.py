@@ -44,6 +44,12 @@ def own_member(cluster: Json) -> Json:
     return next((dict(each) for each in members if each["nodeId"] == cluster.get("nodeId")), {})
 
 
+def open_alarms(cluster: Json) -> tuple[str, ...]:
+    """Return what to warn of wherever a cluster is shown, as long as nobody has to prove who they are."""
+    is_open = cluster.get("accessControl") == "open"
+    return ("ACCESS CONTROL IS OFF: whoever reaches the API administers this cluster",) if is_open else ()
+
+
 def is_coloured(file: Any, *, no_color: bool, variables: Mapping[str, str]) -> bool:
     """Whether output may have colours."""
     return not no_color and not variables.get("NO_COLOR") and variables.get("TERM") != "dumb" and bool(file.isatty())

@@ -8,7 +8,7 @@ from node.cli.completing import complete_names
 from node.cli.lazy import Group
 from node.cli.options import one_options, reach_options
 from node.cli.output import Column, clean, paint, render_table
-from node.cli.session import CLUSTER, Session, pass_session
+from node.cli.session import CLUSTER, Session, open_alarms, pass_session
 
 VOTE_LABEL = "corral.vote"
 TRANSFER_TIMEOUT = 15.0
@@ -104,7 +104,7 @@ def render_group(cluster: Json, *, colour: bool) -> str:
         "Stale since": str(cluster.get("staleSince") or "-"),
     }
     lines = [f"{name:<12} {clean(value)}" for name, value in named.items()]
-    alarms = [clean(str(text)) for text in cluster.get("alarms") or ()]
+    alarms = [clean(str(text)) for text in (*(cluster.get("alarms") or ()), *open_alarms(cluster))]
     lines += [paint(text, "alarm") if colour else f"!! {text}" for text in alarms]
     columns = [
         Column("MEMBER", lambda row: row.get("hostName") or row["nodeId"][:8]),

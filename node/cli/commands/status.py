@@ -9,7 +9,7 @@ from node.cli.errors import CliError
 from node.cli.lazy import Command
 from node.cli.options import one_options, reach_options
 from node.cli.output import Column, clean, paint, pluck, render_table
-from node.cli.session import CLUSTER, Session, own_member, pass_session
+from node.cli.session import CLUSTER, Session, open_alarms, own_member, pass_session
 from node.config import DATA_DIR
 
 Json = dict[str, Any]
@@ -83,8 +83,7 @@ def render_status(cluster: Json, own: Json, host: Json, environment: Json, *, co
     }
     lines = [f"{name:<12} {clean(value)}" for name, value in named.items()]
     alarms = [str(text) for text in cluster.get("alarms") or ()]
-    if cluster.get("accessControl") == "open":
-        alarms.append("ACCESS CONTROL IS OFF: whoever reaches the API administers this cluster")
+    alarms += open_alarms(cluster)
     if cluster.get("staleSince"):
         alarms.append(f"NO LEADER since {cluster['staleSince']}: this is what was known then, and changes must wait")
     lines += [paint(clean(text), "alarm") if colour else f"!! {clean(text)}" for text in alarms]

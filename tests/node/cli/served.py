@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
+from node.api.access import Access
 from node.api.api import Api
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
@@ -118,8 +119,14 @@ def serving(folder: Path) -> Iterator[Served]:
     async def main() -> None:
         tcp = await open_tcp_listeners("127.0.0.1", 0)
         served.url = f"http://127.0.0.1:{tcp[0].socket.getsockname()[1]}"
+        access = Access(replica, (b"k" * 32,), now_ms=replica.now_ms, clock=lambda: replica.now / 1000, rng=replica.rng)
         api = Api(
-            replica, now_ms=replica.now_ms, rng=replica.rng, join_info=lambda: b'{"not":"ours"}', operations=chores
+            replica,
+            now_ms=replica.now_ms,
+            rng=replica.rng,
+            join_info=lambda: b'{"not":"ours"}',
+            operations=chores,
+            access=access,
         )
         stop = trio.Event()
         handles.append((trio.lowlevel.current_trio_token(), stop))
