@@ -32,6 +32,8 @@ ENTRIES = {
     "stack": _entry("stacks", "List, make and remove stacks."),
     "service": _entry("services", "List, make, scale, start, stop and remove services."),
     "container": _entry("containers", "List, make, start, stop and remove containers."),
+    "logs": _entry("logs", "Print what containers and services wrote, and go on with it."),
+    "exec": _entry("execs", "Run a command in a container."),
     "apikey": _entry("apikeys", "Make, list and remove API keys."),
     "access-control": _entry("access_control", "Show, turn on or turn off the logins and keys that the API asks for."),
     "api": _entry("api", "Send a request to the API, as an authenticated curl would."),

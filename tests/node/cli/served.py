@@ -17,13 +17,17 @@ from node.api.access import Access
 from node.api.api import Api
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
+from node.api.streaming import stream_routes
 from node.commands import AnyCommand, Batch
+from node.drive.streams import Streams
+from node.engine.memory import MemoryEngine, _Held
 from node.model import Done, State
 from node.plan.everything import Picture, plan
-from node.ports import MemberView
+from node.ports import ContainerSpec, EngineContainer, MemberView
 from protocol.ids import NodeId
 from tests.fakes.replica import ME, FakeReplica
 from tests.fakes.states import admit, carried_out, done, found
+from tests.node.api.client import KEYS
 
 ROUNDS = 20
 
@@ -70,6 +74,32 @@ class SettlingReplica(FakeReplica):
         self._state = state
 
 
+class OpenEngine(MemoryEngine):
+    """An engine in which every container that anybody asks for runs."""
+
+    def _find(self, external_id: str) -> _Held:
+        if external_id not in self._held:
+            seen = EngineContainer(
+                external_id=external_id,
+                uuid="",
+                given_name="",
+                name=external_id,
+                status="running",
+                exit_code=None,
+                started=1,
+                finished=None,
+            )
+            self._held[external_id] = _Held(ContainerSpec(name=external_id, image="busybox", labels={}), seen)
+        return self._held[external_id]
+
+
+class NoLink:
+    """Reaches no other host."""
+
+    async def open_apart(self, node: object) -> Any:
+        raise OSError("no host is reached from here")
+
+
 class Chores:
     """What the API has the node itself do, noted."""
 
@@ -101,6 +131,8 @@ class Served:
     url: str
     replica: SettlingReplica
     chores: Chores
+    engine: MemoryEngine
+    """That of h1."""
 
     @property
     def me(self) -> NodeId:
@@ -112,7 +144,8 @@ class Served:
 def serving(folder: Path) -> Iterator[Served]:
     """Serve until the block ends."""
     replica, chores = SettlingReplica(), Chores()
-    served = Served(folder / "api.sock", "", replica, chores)
+    engine = OpenEngine(replica.now_ms)
+    served = Served(folder / "api.sock", "", replica, chores, engine)
     ready = threading.Event()
     handles: list[tuple[trio.lowlevel.TrioToken, trio.Event]] = []
 
@@ -127,6 +160,8 @@ def serving(folder: Path) -> Iterator[Served]:
             join_info=lambda: b'{"not":"ours"}',
             operations=chores,
             access=access,
+            keys=KEYS,
+            sockets=stream_routes(Streams(ME, replica, engine, NoLink()), replica),
         )
         stop = trio.Event()
         handles.append((trio.lowlevel.current_trio_token(), stop))
@@ -134,7 +169,7 @@ def serving(folder: Path) -> Iterator[Served]:
         async with trio.open_nursery() as nursery:
 
             async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-                await serve(api.handle, listeners, stop=stop, task_status=task_status)
+                await serve(api.handle, listeners, upgrader=api.upgrade, stop=stop, task_status=task_status)
 
             await nursery.start(run)
             ready.set()
