@@ -84,15 +84,18 @@ class Client:
         self._note = note
         self._sleep = sleep
         self._clock = clock
-        auth = None
-        if target.access_key is not None or target.secret_key is not None:
+        auth: httpx.Auth | None = None
+        sent = {"User-Agent": "corral", "Accept": "application/json", "X-API-No-Challenge": "true"}
+        if target.session is not None:
+            sent["Authorization"] = f"Bearer {target.session}"
+        elif target.access_key is not None or target.secret_key is not None:
             auth = httpx.BasicAuth(target.access_key or "", target.secret_key or "")
         self._http = httpx.Client(
             base_url=target.base,
             auth=auth,
             timeout=httpx.Timeout(TIMEOUT, connect=10.0),
             transport=httpx.HTTPTransport(verify=tls_context(target.base), uds=target.socket),
-            headers={"User-Agent": "corral", "Accept": "application/json", "X-API-No-Challenge": "true"},
+            headers=sent,
             follow_redirects=False,
             # Proxies are for the web; a node is reached directly, and a proxy would see the keys.
             trust_env=False,
@@ -199,6 +202,8 @@ def failure_of(status: int, found: Mapping[str, Any], target: Target) -> ApiFail
     """Put an error of the API in words."""
     code, detail = str(found.get("code") or status), found.get("detail")
     field = f" ({found['fieldName']})" if found.get("fieldName") else ""
+    if status == 401 and target.session is not None:
+        return ApiFailure(status, code, detail, f"the session at {target.place} is over", "log in: `node login`")
     if status == 401:
         what, try_ = (
             f"{target.place} wants a key",

@@ -1,6 +1,6 @@
 """Saved contexts: clusters to talk to, by name, in a file that only its owner reads.
 
-`$XDG_CONFIG_HOME/corral/config.json`, 0600; it holds secret keys, so a file others can read is refused.
+`$XDG_CONFIG_HOME/corral/config.json`, 0600; it holds secret keys and sessions, so a file others can read is refused.
 """
 
 import json
@@ -16,13 +16,15 @@ from node.cli.errors import CliError
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One cluster's API and a key for it."""
+    """One cluster's API, and a key or a session for it."""
 
     name: str
     url: str
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
     environment: str | None = None
+    session: str | None = field(default=None, repr=False)
+    """What `login` was given; it counts before the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ def _parse(found: Any) -> Saved:
 def save(path: Path, saved: Saved) -> None:
     """Replace the file: afterwards it is the old one or the new one, its owner's only."""
     contexts = {
-        context.name: {key: value for key, value in asdict(context).items() if key != "name"}
+        context.name: {
+            key: value for key, value in asdict(context).items() if key != "name" and (key, value) != ("session", None)
+        }
         for context in saved.contexts
     }
     text = json.dumps(

@@ -29,6 +29,8 @@ class Target:
     socket: str | None = None
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
+    session: str | None = field(default=None, repr=False)
+    """Of `login`; sent instead of a key."""
     environment: str | None = None
     """As a person named it, in the order flags, variables, context, URL."""
     why: str = ""
@@ -95,14 +97,17 @@ def pick_target(settings: Settings, variables: Mapping[str, str], saved: Saved) 
         why = "CORRAL_URL or RANCHER_URL"
     if url is None and context is not None:
         # A pair is never put together from two places.
-        key = (access, secret) if access or secret else (context.access_key, context.secret_key)
+        if access or secret:
+            key, session = (access, secret), None
+        else:
+            key, session = (context.access_key, context.secret_key), context.session
         base = parse_url(context.url).base
-        return Target(base, None, *key, named or context.environment, f"context {context.name}")
+        return Target(base, None, *key, session, named or context.environment, f"context {context.name}")
     if url is None:
         path = variable("CORRAL_SOCKET") or SOCKET
         return Target("http://localhost", path, environment=named or saved.local_environment, why="this host's socket")
     parsed = parse_url(url)
-    return Target(parsed.base, None, access, secret, named or parsed.project, why)
+    return Target(parsed.base, None, access, secret, environment=named or parsed.project, why=why)
 
 
 def _context(settings: Settings, variable: str | None, saved: Saved) -> Context | None:

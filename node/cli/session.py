@@ -72,6 +72,16 @@ class Session:
         """The API to talk to."""
         return pick_target(self.settings, self.variables, self.saved)
 
+    @property
+    def context(self) -> contexts.Context:
+        """The saved context that the target comes from."""
+        found = next((each for each in self.saved.contexts if self.target.why == f"context {each.name}"), None)
+        if found is None:
+            why = f"{self.target.place} comes from {self.target.why}, not from a saved context"
+            try_ = "save it with `node ctx add NAME --url URL`, and choose it with --context or `node ctx use`"
+            raise CliError("a session is kept with a context", why, try_)
+        return found
+
     @cached_property
     def client(self) -> "Client":
         """The connection to it."""

@@ -292,12 +292,12 @@ class LightCluster:
             time.sleep(0.2)
 
 
-def run_node(*words: str, timeout: float = 60.0, variables: dict[str, str] | None = None) -> Ran:
-    """Run `node WORDS` to its end."""
+def run_node(*words: str, timeout: float = 60.0, variables: dict[str, str] | None = None, stdin: str = "") -> Ran:
+    """Run `node WORDS` to its end, with this on its standard input."""
     ended = subprocess.run(
         [sys.executable, "-m", "node", *words],
         cwd=ROOT,
-        stdin=subprocess.DEVNULL,
+        input=stdin.encode(),
         capture_output=True,
         timeout=timeout,
         check=False,

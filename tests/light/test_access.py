@@ -1,6 +1,8 @@
 """Access control on real daemons: turned on through one, logged in through another, ended everywhere."""
 
-from scripts.lightlib.cluster import Answer, LightCluster, LightNode, eventually
+from pathlib import Path
+
+from scripts.lightlib.cluster import Answer, LightCluster, LightNode, eventually, run_node
 
 ENABLE = {
     "type": "localAuthConfig",
@@ -57,3 +59,33 @@ def test_session_of_one_node_counts_at_every_node_until_it_is_ended_at_any(light
         assert "Traceback" not in text
         assert "secret of root" not in text
         assert answer.body["jwt"] not in text
+
+
+def test_command_line_logs_in_at_another_node_than_the_one_that_closed_the_door(
+    light: LightCluster, tmp_path: Path
+) -> None:
+    first, second = light.found(), light.join()
+    variables, root = {"XDG_CONFIG_HOME": str(tmp_path / "config")}, ("--socket", str(first.run / "api.sock"))
+
+    def typed(*words: str, code: int = 0, password: str = "") -> str:
+        ran = run_node(*words, variables=variables, stdin=f"{password}\n")
+        assert ran.code == code, ran.err
+        assert not password or password not in ran.out + ran.err
+        return ran.out + ran.err
+
+    assert "ACCESS CONTROL IS OFF" in typed("status", *root)
+    typed("access-control", "enable", "--login", "root", "--password-stdin", *root, password="secret of root")
+    typed("account", "create", "alice", "--password-stdin", *root, password="secret of alice")
+    assert "ACCESS CONTROL IS OFF" not in typed("status", *root)
+    there = ("--socket", str(second.run / "api.sock"))
+    eventually(lambda: "alice" in typed("account", "ls", *there) or None, "the other node knows alice")
+    typed("ctx", "add", "two", "--url", second.url)
+    typed("host", "ls", "--context", "two", code=1)
+    typed("login", "alice", "--password-stdin", "--context", "two", password="secret of alice")
+    assert "alice-Default" in typed("env", "ls", "--context", "two")
+    typed("logout", "--context", "two")
+    typed("env", "ls", "--context", "two", code=1)
+    typed("access-control", "disable", "--yes", *root)
+    assert "ACCESS CONTROL IS OFF" in typed("status", *root)
+    for node in light.nodes:
+        assert "secret of" not in node.log()

@@ -1,5 +1,6 @@
-"""`env`: list, make, choose and remove environments, which the API calls projects."""
+"""`env`: list, make, choose and remove environments, which the API calls projects, and choose their members."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +11,19 @@ from node.cli.errors import CliError
 from node.cli.lazy import Group
 from node.cli.names import GONE, Candidate, candidates_of, pick
 from node.cli.options import list_options, one_options, reach_options, wait_options
-from node.cli.output import Column, age_column
+from node.cli.output import Column, age_column, clean
 from node.cli.session import Session, pass_session
 
 Json = dict[str, Any]
+ROLES = ("owner", "member", "restricted", "readonly")
+ACCOUNT_TYPE = "rancher_id"
+"""What the API calls an identity that is an account of the cluster."""
+_ACCOUNT_ID = re.compile(r"1a[1-9][0-9]{0,18}\Z")
 
 
 @click.group("env", cls=Group, examples=("node env ls", "node env use test"))
 def command() -> None:
-    """List, make, choose and remove environments."""
+    """List, make, choose and remove environments, and choose their members."""
 
 
 def _rows(session: Session) -> list[Json]:
@@ -116,3 +121,96 @@ def rm(session: Session, environment_name: str, yes: bool) -> None:
     session.confirm(f"Remove environment {found.names[0]} and all that runs in it?", yes=yes)
     session.client.delete(f"/v1/projects/{found.id}")
     session.printer.one(found.row, f"removed {found.names[0]}")
+
+
+def _member_rows(session: Session, environment_id: str) -> list[Json]:
+    rows = session.client.list(f"/v1/projects/{environment_id}/projectmembers")
+    return [
+        {**row, "login": _login_of(session, row["externalIdType"], row["externalId"])}
+        for row in rows
+        if row.get("state") not in GONE
+    ]
+
+
+def _login_of(session: Session, kind: str, external_id: str) -> str | None:
+    """Return a member's login; the account may be gone."""
+    from node.cli.client import ApiFailure
+
+    try:
+        return str(session.client.get(f"/v1/identities/{kind}:{external_id}")["login"])
+    except ApiFailure as failure:
+        if failure.status != 404:
+            raise
+        return None
+
+
+def _find_identity(session: Session, text: str) -> Json:
+    """Return the account that is meant, by its whole login or id."""
+    if _ACCOUNT_ID.match(text):
+        return session.client.get(f"/v1/identities/{ACCOUNT_TYPE}:{text}")
+    found = [each for each in session.client.list("/v1/identities", name=text) if each["login"].lower() == text.lower()]
+    if len(found) != 1:
+        raise CliError(f"no account logs in as {clean(text[:100])!r}", None, "see `node account ls`")
+    return found[0]
+
+
+def _set_members(session: Session, environment_id: str, rows: list[Json]) -> None:
+    """Replace the members as the API does: all of them at once."""
+    wanted = [{key: row[key] for key in ("externalId", "externalIdType", "role")} for row in rows]
+    session.client.post(f"/v1/projects/{environment_id}/?action=setmembers", {"members": wanted})
+
+
+@command.command("members", examples=("node env members dev", "node env members dev --json"))
+@click.argument("environment_name", metavar="NAME")
+@list_options()
+@reach_options()
+@pass_session
+def members(session: Session, environment_name: str) -> None:
+    """List the members of an environment and their roles."""
+    columns = [
+        Column("ID", lambda row: row["id"]),
+        Column("ACCOUNT", lambda row: row["externalId"]),
+        Column("LOGIN", lambda row: row["login"]),
+        Column("ROLE", lambda row: row["role"]),
+        Column("STATE", lambda row: row["state"], is_state=True),
+    ]
+    session.printer.rows(columns, _member_rows(session, _find(session, environment_name).id))
+
+
+@command.command("add-member", examples=("node env add-member dev alice", "node env add-member dev alice --role owner"))
+@click.argument("environment_name", metavar="NAME")
+@click.argument("login", metavar="LOGIN|ID")
+@click.option("--role", type=click.Choice(ROLES), default="member", show_default=True, help="What they may do there.")
+@reach_options()
+@pass_session
+def add_member(session: Session, environment_name: str, login: str, role: str) -> None:
+    """Make an account a member of an environment, or give a member another role."""
+    found, who = _find(session, environment_name), _find_identity(session, login)
+    rows = [row for row in _member_rows(session, found.id) if not _is(row, who)]
+    added = {"externalId": who["externalId"], "externalIdType": who["externalIdType"], "role": role}
+    _set_members(session, found.id, [*rows, added])
+    click.echo(f"{clean(who['login'])} is {role} of {clean(found.names[0])}")
+
+
+@command.command("rm-member", examples=("node env rm-member dev alice", "node env rm-member dev 1a7"))
+@click.argument("environment_name", metavar="NAME")
+@click.argument("login", metavar="LOGIN|ID")
+@reach_options()
+@pass_session
+def rm_member(session: Session, environment_name: str, login: str) -> None:
+    """Take an account's membership of an environment away."""
+    found, who = _find(session, environment_name), _find_identity(session, login)
+    rows = _member_rows(session, found.id)
+    kept = [row for row in rows if not _is(row, who)]
+    if len(kept) == len(rows):
+        why = f"see `node env members {found.names[0]}`"
+        raise CliError(f"{clean(who['login'])} is no member of {clean(found.names[0])}", None, why)
+    if not any(row["role"] == "owner" for row in kept):
+        try_ = f"make another one an owner first: `node env add-member {clean(found.names[0])} LOGIN --role owner`"
+        raise CliError(f"{clean(found.names[0])} needs an owner", f"{clean(who['login'])} is the last one", try_)
+    _set_members(session, found.id, kept)
+    click.echo(f"{clean(who['login'])} is no member of {clean(found.names[0])} any more")
+
+
+def _is(row: Json, who: Json) -> bool:
+    return (row["externalIdType"], row["externalId"]) == (who["externalIdType"], who["externalId"])
