@@ -34,6 +34,8 @@ ENTRIES = {
     "container": _entry("containers", "List, make, start, stop and remove containers."),
     "logs": _entry("logs", "Print what containers and services wrote, and go on with it."),
     "exec": _entry("execs", "Run a command in a container."),
+    "stats": _entry("stats", "Show what containers and services use."),
+    "events": _entry("events", "Print what changes in an environment."),
     "apikey": _entry("apikeys", "Make, list and remove API keys."),
     "access-control": _entry("access_control", "Show, turn on or turn off the logins and keys that the API asks for."),
     "account": _entry("accounts", "List, make, deactivate and remove accounts, and set passwords."),

@@ -15,9 +15,12 @@ import trio
 
 from node.api.access import Access
 from node.api.api import Api
+from node.api.feed import Feed
 from node.api.listeners import open_tcp_listeners, open_unix_listener
 from node.api.server import serve
+from node.api.sockets import SocketRoute
 from node.api.streaming import stream_routes
+from node.api.subscribe import subscribing
 from node.commands import AnyCommand, Batch
 from node.drive.streams import Streams
 from node.engine.memory import MemoryEngine, _Held
@@ -133,6 +136,12 @@ class Served:
     chores: Chores
     engine: MemoryEngine
     """That of h1."""
+    feed: Feed
+
+    @property
+    def listens(self) -> bool:
+        """Whether anybody has subscribed."""
+        return bool(self.feed._subscribers)
 
     @property
     def me(self) -> NodeId:
@@ -144,8 +153,9 @@ class Served:
 def serving(folder: Path) -> Iterator[Served]:
     """Serve until the block ends."""
     replica, chores = SettlingReplica(), Chores()
-    engine = OpenEngine(replica.now_ms)
-    served = Served(folder / "api.sock", "", replica, chores, engine)
+    engine, feed = OpenEngine(replica.now_ms), Feed(replica.now_ms)
+    replica.listeners.append(feed.note)
+    served = Served(folder / "api.sock", "", replica, chores, engine, feed)
     ready = threading.Event()
     handles: list[tuple[trio.lowlevel.TrioToken, trio.Event]] = []
 
@@ -161,15 +171,20 @@ def serving(folder: Path) -> Iterator[Served]:
             operations=chores,
             access=access,
             keys=KEYS,
-            sockets=stream_routes(Streams(ME, replica, engine, NoLink()), replica),
+            sockets={
+                "subscribe": SocketRoute(subscribing(feed)),
+                **stream_routes(Streams(ME, replica, engine, NoLink()), replica),
+            },
         )
         stop = trio.Event()
         handles.append((trio.lowlevel.current_trio_token(), stop))
         listeners: list[trio.abc.Listener[Any]] = [*tcp, open_unix_listener(served.socket)]
         async with trio.open_nursery() as nursery:
+            await nursery.start(feed.run)
 
             async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
                 await serve(api.handle, listeners, upgrader=api.upgrade, stop=stop, task_status=task_status)
+                nursery.cancel_scope.cancel()
 
             await nursery.start(run)
             ready.set()

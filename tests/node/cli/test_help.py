@@ -95,7 +95,7 @@ def test_completion_is_printed_for_each_shell(away: Typed, shell: str) -> None:
 
 def test_completion_lists_commands_without_importing_them() -> None:
     names = [item.value for item in ShellComplete(cli, {}, "node", "_NODE_COMPLETE").get_completions([], "st")]
-    assert names == ["start", "status", "stack"]
+    assert names == ["start", "status", "stack", "stats"]
 
 
 def test_completion_knows_the_names_of_the_cluster(typed: Typed) -> None:
