@@ -22,6 +22,8 @@ from protocol.ids import NodeId
 AT_LEAST_EVERY = 60.0
 RETRY_AFTER = 2.0
 REMOVE_ROUNDS = 5
+ATTEMPT_TIMEOUT = 30.0
+"""How long what was begun is waited for before all is removed: an engine that hangs has no end."""
 NETWORK_NAME = "corral"
 BRIDGE = "corral0"
 
@@ -46,6 +48,7 @@ class Overlaying:
     trouble: str | None = None
     """Why the overlay is not as it should be, for `status` and `doctor`."""
     _loop: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _is_ending: bool = False
     _ended: trio.Event = field(default_factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -55,9 +58,10 @@ class Overlaying:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch)
                     task_status.started()
-                    while True:
+                    while not self._is_ending:
                         wait = AT_LEAST_EVERY if await self._attempt(self._apply) else RETRY_AFTER
                         await self.wakeup.wait(at_most=wait, settle=0.05)
+                    nursery.cancel_scope.cancel()
         finally:
             self._ended.set()
 
@@ -66,7 +70,12 @@ class Overlaying:
 
         EngineError says what of it remains, after some attempts.
         """
-        # The loop would see that something is missing and make it again.
+        # The loop would see that something is missing and make it again.  What it has begun is waited for: the engine
+        # goes on with a request that is given up, and would make the network after it was removed.
+        self._is_ending = True
+        self.wakeup.set()
+        with trio.move_on_after(ATTEMPT_TIMEOUT):
+            await self._ended.wait()
         self._loop.cancel()
         await self._ended.wait()
         left = 0

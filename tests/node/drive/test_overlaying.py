@@ -13,7 +13,7 @@ from node.drive.overlaying import NETWORK_NAME, REMOVE_ROUNDS, RETRY_AFTER, Over
 from node.drive.wakeup import Wakeup
 from node.engine.memory import MemoryEngine
 from node.overlay.overlay import Overlay
-from node.ports import EngineError
+from node.ports import EngineError, NetworkSpec
 from tests.fakes.consensus import ME, leading_alone, now_ms
 from tests.fakes.overlay import OverlayInMemory
 from tests.node.plan.test_overlay import bare_host
@@ -30,6 +30,25 @@ class HoldingEngine(MemoryEngine):
             self.refusals -= 1
             raise EngineError("failed", "network corral has active endpoints")
         await MemoryEngine.remove_network(self, name)
+
+
+@dataclass(slots=True, eq=False)
+class SlowEngine(MemoryEngine):
+    """An engine that takes a while to make a network, and makes it although nobody waits any more."""
+
+    begun: int = 0
+
+    async def ensure_network(self, spec: NetworkSpec) -> None:
+        self.begun += 1
+        made = trio.Event()
+
+        async def make() -> None:
+            await trio.sleep(0.5)
+            await MemoryEngine.ensure_network(self, spec)
+            made.set()
+
+        trio.lowlevel.spawn_system_task(make)
+        await made.wait()
 
 
 class FragileOverlay(OverlayInMemory):
@@ -71,6 +90,18 @@ async def test_overlay_goes_on_when_its_watch_breaks_off(autojump_clock: MockClo
     async with overlaying(MemoryEngine(now_ms), overlay):
         await trio.sleep(3 * RETRY_AFTER)
         assert overlay.watches == 3
+
+
+async def test_network_that_is_being_made_is_removed_as_well(autojump_clock: MockClock) -> None:
+    engine, overlay = SlowEngine(now_ms), OverlayInMemory(bare_host())
+    async with overlaying(engine, overlay) as loop:
+        while not engine.begun:
+            await trio.sleep(0.01)
+        assert not engine.networks
+        await loop.remove()
+        await trio.sleep(60)
+        assert not engine.networks
+        assert overlay.applied[-1] is None
 
 
 async def test_network_that_is_still_held_is_removed_a_little_later(autojump_clock: MockClock) -> None:
