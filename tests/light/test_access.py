@@ -48,7 +48,6 @@ def test_session_of_one_node_counts_at_every_node_until_it_is_ended_at_any(light
 
     light.kill(second)
     light.start(second)
-    light.leader()
     everywhere(light, 200, "the session outlives the daemon that made it", token=token)
 
     # A cluster that elects answers 503; the session of a first try that counted all the same is refused at the second.
