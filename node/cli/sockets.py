@@ -165,6 +165,8 @@ def connect(target: Target, path: str, headers: Mapping[str, str] | None = None)
 
 
 def _authorization(target: Target) -> dict[str, str]:
+    if target.session is not None:
+        return {"Authorization": f"Bearer {target.session}"}
     if target.access_key is None and target.secret_key is None:
         return {}
     import base64

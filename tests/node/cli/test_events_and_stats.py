@@ -12,6 +12,8 @@ import pytest
 
 from node.cli.commands.events import line_of
 from node.cli.commands.stats import figures_of
+from node.cli.reach import Target
+from node.cli.sockets import _authorization
 from tests.node.cli.conftest import Typed
 from tests.node.cli.served import Served
 
@@ -110,3 +112,15 @@ def test_share_of_a_processor_is_what_was_used_between_two_looks(used: int, show
 
 def test_container_without_a_look_shows_no_figures() -> None:
     assert set(figures_of("box", None, None).values()) == {"box", "--"}
+
+
+@pytest.mark.parametrize(
+    ("proof", "sent"),
+    [
+        ({"access_key": "A", "secret_key": "S"}, {"Authorization": "Basic QTpT"}),
+        ({"session": "J"}, {"Authorization": "Bearer J"}),
+        ({}, {}),
+    ],
+)
+def test_sockets_are_opened_with_what_requests_are_sent_with(proof: dict[str, str], sent: dict[str, str]) -> None:
+    assert _authorization(Target("http://h1:8080", **proof)) == sent
