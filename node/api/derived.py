@@ -105,10 +105,20 @@ class Image(Derived):
     containers: tuple[Container, ...]
 
 
-def digest_id(*parts: object) -> int:
+def digest_id(*parts: object, size: int = 6) -> int:
     """A number for something that has no row: 48 bits, which clients of every language hold exactly."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:6])
+    return int.from_bytes(digest[:size])
+
+
+def volume_id(row: Container, source: str) -> int:
+    """The number of a volume: its host's, then 32 bits of what makes it one thing there."""
+    return ((row.host_id or 0) << 32) | digest_id(row.environment_id, "volume", source, size=4)
+
+
+def host_of_volume(number: int) -> int:
+    """The number of the host that a volume is on."""
+    return number >> 32
 
 
 def ports_of(row: Container) -> list[Port]:
@@ -138,7 +148,6 @@ def _mount(row: Container, place: int, text: str) -> Mount:
     first, _, rest = text.partition(":")
     path, _, options = rest.partition(":")
     source = first if rest else None
-    shared = ("volume", row.host_id, source) if rest else ("volume", row.uuid, first)
     return Mount(
         id=row.id * PLACES + place,
         environment_id=row.environment_id,
@@ -146,7 +155,7 @@ def _mount(row: Container, place: int, text: str) -> Mount:
         removed=row.removed,
         key=f"mount/{row.uuid}/{place}",
         container=row,
-        volume_id=digest_id(row.environment_id, *shared),
+        volume_id=volume_id(row, first if rest else f"{row.uuid}:{first}"),
         source=source,
         path=path if rest else first,
         permissions="ro" if "ro" in options.split(",") else "rw",

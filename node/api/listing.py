@@ -1,7 +1,7 @@
 """Collections: which rows match the filters, in which order, on which page (API.md 1.3)."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from node.api.call import Call
 from node.api.definition import Definition, Field, Values
 from node.api.definitions import definition_of_row
 from node.api.ids import parse_id
-from node.api.output import Json, embed, id_of, render
+from node.api.output import Json, embed, id_of, is_shown, render
 from node.api.schemas import modifiers_of
 from node.api.times import parse_date
 
@@ -35,12 +35,12 @@ class Filter:
     value: str
 
 
-async def list_rows(call: Call, definition: Definition, rows: Sequence[Any], params: Params, self_url: str) -> Json:
-    """Return the collection of those of `rows` that the query asks for."""
+async def list_rows(call: Call, definition: Definition, rows: Iterable[Any], params: Params, self_url: str) -> Json:
+    """Return the collection of those of `rows` that the caller may see and the query asks for."""
     filters = parse_filters(definition, params)
-    chosen = rows
+    chosen = [row async for row in _in_turns(rows) if is_shown(call, definition, row)]
     if filters:
-        chosen = [row async for row in _in_turns(rows) if _matches(call, definition, row, filters)]
+        chosen = [row async for row in _in_turns(chosen) if _matches(call, definition, row, filters)]
     sort = _sort_of(definition, params)
     if sort is not None:
         name, is_reverse = sort
@@ -67,7 +67,7 @@ async def list_rows(call: Call, definition: Definition, rows: Sequence[Any], par
     }
 
 
-async def _in_turns(rows: Sequence[Any]) -> AsyncIterator[Any]:
+async def _in_turns(rows: Iterable[Any]) -> AsyncIterator[Any]:
     """Go through many rows without keeping others from the event loop for long."""
     for place, row in enumerate(rows):
         if place % ROWS_AT_A_TIME == ROWS_AT_A_TIME - 1:

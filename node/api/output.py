@@ -131,7 +131,12 @@ def link_named(definition: Definition, name: str) -> Link | None:
 
 def visible_rows(call: Call, definition: Definition, rows: Iterable[Any]) -> list[Any]:
     """Those rows that are the caller's to see and still belong into lists."""
-    return [row for row in rows if definition.may_see(call, row) and call.shows(getattr(row, "removed", None))]
+    return [row for row in rows if is_shown(call, definition, row)]
+
+
+def is_shown(call: Call, definition: Definition, row: Any) -> bool:
+    """Whether a row is the caller's to see and still belongs into lists."""
+    return definition.may_see(call, row) and call.shows(getattr(row, "removed", None))
 
 
 def is_includeable(call: Call, link: Link) -> bool:

@@ -8,19 +8,20 @@ from node.api.call import Call, Operations
 from node.api.definition import Action, Creation, Deferred, Definition, Input
 from node.api.definitions import BY_ID, definition_of_row
 from node.api.errors import ApiError
+from node.api.ids import format_id
 from node.api.inputs import read_input
 from node.api.listing import Params, list_rows
 from node.api.output import (
     Json,
     as_role,
     embed,
+    id_of,
     is_visible,
     link_named,
     offered,
     render,
     rights,
     role_for,
-    visible_rows,
 )
 from node.api.roles import may_act
 from node.commands import AnyCommand
@@ -63,8 +64,7 @@ async def read_collection(call: Call, definition: Definition, params: Params) ->
     require(call, definition, "r", "GET")
     if definition.rows is None:
         raise ApiError("Not Found")
-    rows = visible_rows(call, definition, definition.rows(call))
-    return await list_rows(call, definition, rows, params, call.urls.collection(definition.plural))
+    return await list_rows(call, definition, definition.rows(call), params, call.urls.collection(definition.plural))
 
 
 def read_one(call: Call, definition: Definition, text: str, params: Params) -> Json:
@@ -84,9 +84,8 @@ async def read_link(call: Call, definition: Definition, text: str, name: str, pa
         raise ApiError("Not Found", f"a {definition.id} has no link {name[:60]}")
     target, followed = BY_ID[link.type], link.follow(call, row)
     if link.many:
-        rows = visible_rows(call, target, followed)
         self_url = f"{render(call, definition, row)['links']['self']}/{link.name.lower()}"
-        return await list_rows(call, target, rows, params, self_url)
+        return await list_rows(call, target, followed, params, self_url)
     if followed is None or not target.may_see(call, followed):
         raise ApiError("Not Found")
     return render(call, target, followed)
@@ -198,22 +197,14 @@ async def operate(call: Call, operation: Operation, operations: Operations | Non
 
 def render_changed(call: Call, change: Change, made_id: int) -> Json:
     """Return the resource after a change, from the state that has it; its last form if it is gone for good."""
-    table = change.definition.find
-    assert table is not None
+    find = change.definition.find
+    assert find is not None
     row = change.row
-    if row is None and change.identity is not None:
-        row = table(call, change.identity)
-    elif row is None:
-        row = next(one for one in _all_rows(call, change.definition) if one.id == made_id)
+    if row is None:
+        row = find(call, change.identity or format_id(change.definition.id, made_id) or "")
     else:
-        identity = render(call, change.definition, row)["id"]
-        row = table(call, str(identity)) or row
+        row = find(call, str(id_of(definition_of_row(row, change.definition), row))) or row
     return render(call, change.definition, row, change.reveal)
-
-
-def _all_rows(call: Call, definition: Definition) -> Any:
-    assert definition.rows is not None
-    return definition.rows(call)
 
 
 def require(call: Call, definition: Definition, letter: str, method: str) -> None:

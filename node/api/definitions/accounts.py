@@ -29,7 +29,7 @@ from node.commands import (
     UpdatePassword,
 )
 from node.model import ADMIN_ACCOUNT_ID, Account, Password, State
-from node.state.accounts import ACCESS_MODE, PROVIDER
+from node.state.accounts import ACCESS_MODE, LOCAL_AUTH, PROVIDER
 from node.state.members import ACCOUNT_TYPE, all_accounts, find_account
 
 _STATE = Literal["active", "inactive", "removed", "purged"]
@@ -308,7 +308,7 @@ def _local_values(call: Call, row: LocalAuth) -> Values:
 
 def _configure(call: Call, data: Input) -> Creation:
     if not data.get("enabled"):
-        return Creation(DisableLocalAuth())
+        return Creation(DisableLocalAuth(), identity=LOCAL_AUTH)
     for name in ("username", "password"):
         if not data.get(name):
             raise ApiError("MissingRequired", f"{name} is needed", field=name)
@@ -325,7 +325,7 @@ def _configure(call: Call, data: Input) -> Creation:
             secret_hash=await access.hash(data["password"], "password"),
         )
 
-    return Creation(command)
+    return Creation(command, identity=LOCAL_AUTH)
 
 
 LOCAL_AUTH_CONFIG = Definition(
@@ -340,7 +340,7 @@ LOCAL_AUTH_CONFIG = Definition(
     },
     acl={"admin": "cr"},
     rows=lambda call: [LocalAuth()],
-    find=lambda call, text: None,
+    find=lambda call, text: LocalAuth() if text == LOCAL_AUTH else None,
     values=_local_values,
     create=_configure,
     identify=lambda row: None,

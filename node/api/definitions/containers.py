@@ -129,7 +129,7 @@ def _labels(call: Call, row: Container) -> list[Label]:
 
 def _volumes(call: Call, row: Container) -> list[Volume]:
     numbers = dict.fromkeys(mount.volume_id for mount in mounts_of(row))
-    return [call.index.volumes[number] for number in numbers]
+    return [volume for number in numbers if (volume := call.index.volume(number)) is not None]
 
 
 _SETTLED = frozenset({"running", "stopped", "error"})

@@ -25,7 +25,7 @@ from node.commands import CreateEnvironment, RemoveEnvironment, SetEnvironmentSt
 from node.model import DEFAULT_ENVIRONMENT_ID, Container, Environment, Host, Table
 from node.state.members import roles_in
 
-Follow = Callable[[Call, Environment], list[Any]]
+Follow = Callable[[Call, Environment], Iterable[Any]]
 
 _CATTLE_ONLY = "Corral runs its own scheduler only"
 
@@ -40,13 +40,13 @@ def owned(table: Table) -> Any:
 
 
 def _derived(rows: Callable[[Call], Iterable[Derived]]) -> Follow:
-    return lambda call, row: [one for one in rows(call) if one.environment_id == row.id]
+    return lambda call, row: (one for one in rows(call) if one.environment_id == row.id)
 
 
 def _parts(parts: Callable[[Container], Iterable[Derived]]) -> Follow:
     """What each container of an environment has some of."""
     containers = owned("containers")
-    return lambda call, row: [part for container in containers(call, row) for part in parts(container)]
+    return lambda call, row: (part for container in containers(call, row) for part in parts(container))
 
 
 def _of_hosts(part: Callable[[Host], HostPart]) -> Follow:
@@ -172,7 +172,7 @@ PROJECT = Definition(
         Link("serviceExposeMaps", "serviceExposeMap", _exposed, many=True),
         Link("services", "service", owned("services"), many=True),
         Link("storagePools", "storagePool", _of_hosts(pool_of), many=True),
-        Link("volumes", "volume", _derived(lambda call: in_order(call.index.volumes)), many=True),
+        Link("volumes", "volume", _derived(lambda call: call.index.volumes()), many=True),
         *PROJECT_LINKS,
     ),
     actions=(

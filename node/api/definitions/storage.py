@@ -70,7 +70,7 @@ def _volume_values(call: Call, row: Volume) -> Values:
 
 def _find_volume(call: Call, text: str) -> Volume | None:
     number = parse_id(text)
-    return None if number is None else call.index.volumes.get(number)
+    return None if number is None else call.index.volume(number)
 
 
 def _pools_of_volume(call: Call, row: Volume) -> list[HostPart]:
@@ -104,7 +104,7 @@ VOLUME = Definition(
     actions=refused("volume", _BY_CONTAINERS, *DEFAULT_PROCESSES, "allocate", "deallocate"),
     acl={"admin": "r", "project": "r"},
     later=_BY_CONTAINERS,
-    rows=lambda call: in_order(call.index.volumes),
+    rows=lambda call: call.index.volumes(),
     find=_find_volume,
     may_see=may_see_owned,
     values=_volume_values,
@@ -134,8 +134,8 @@ def _find_mount(call: Call, text: str) -> Mount | None:
     return mounts[place - 1] if 0 < place <= len(mounts) else None
 
 
-def _mounts(call: Call) -> list[Mount]:
-    return [mount for row in rows_of("containers")(call) for mount in mounts_of(row)]
+def _mounts(call: Call) -> Iterable[Mount]:
+    return (mount for row in rows_of("containers")(call) for mount in mounts_of(row))
 
 
 MOUNT = Definition(
@@ -151,7 +151,7 @@ MOUNT = Definition(
     links=(
         Link("account", "project", account_of),
         Link("instance", "instance", lambda call, row: row.container),
-        Link("volume", "volume", lambda call, row: call.index.volumes.get(row.volume_id)),
+        Link("volume", "volume", lambda call, row: call.index.volume(row.volume_id)),
     ),
     actions=refused("mount", _MOUNTS, "create", "deactivate", "remove"),
     acl={"admin": "r", "project": "r"},
@@ -175,7 +175,7 @@ def _find_pool(call: Call, text: str) -> HostPart | None:
 
 
 def _volumes_on(call: Call, row: HostPart) -> list[Any]:
-    return [volume for volume in in_order(call.index.volumes) if getattr(volume, "host_id", None) == row.host.id]
+    return in_order(call.index.volumes_on(row.host.id))
 
 
 def _images_on(call: Call, row: HostPart) -> list[Image]:

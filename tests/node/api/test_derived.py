@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from node.api.index import Index
 from tests.fakes.replica import FakeReplica
 from tests.node.api.client import BASE, Client, make_service, make_stack
 from tests.node.api.test_resources import add_container, admit, report
@@ -28,6 +29,24 @@ async def running() -> tuple[FakeReplica, Client]:
 
 async def rows(client: Client, target: str) -> list[Any]:
     return (await client.get(target)).data
+
+
+async def test_volume_is_looked_up_on_its_own_host_and_all_are_worked_out_host_by_host() -> None:
+    replica = FakeReplica(open_access=True)
+    client = Client(replica)
+    hosts = [admit(replica, number) for number in (1, 2)]
+    await make_service(client, await make_stack(client), startOnCreate=True, scale=2, launchConfig=LAUNCH)
+    for number, host in enumerate(hosts, 1):
+        add_container(replica, 1, host, number, public=50000 + number)
+    index = Index(replica.state)
+    every = [volume.id for volume in Index(replica.state).volumes()]
+    assert len(every) == 6
+    assert every == sorted(every)
+    assert index.volume(every[-1]) is not None
+    assert set(index._volumes) == {hosts[1]}
+    assert next(iter(index.volumes())).id == every[0]
+    assert index.volume(1) is None
+    assert index.volume(hosts[0] << 32) is None
 
 
 async def test_port_shows_both_sides_and_leads_to_both_addresses() -> None:

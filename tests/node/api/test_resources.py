@@ -263,3 +263,10 @@ async def test_stack_activates_and_deactivates_all_its_services() -> None:
     assert (answer.status, answer.body["id"]) == (202, stack["id"])
     assert {row["state"] for row in (await client.get(stack["links"]["services"])).data} == {"activating"}
     assert (await client.delete(stack["links"]["self"])).body["state"] == "removing"
+
+
+async def test_answer_to_a_creation_is_found_without_listing_what_there_is() -> None:
+    client = Client(FakeReplica(open_access=True))
+    made = await client.make("/v1/environments", {"name": "web"})
+    assert made["id"] == "1e1"
+    assert "stacks" not in client.api._index._sorted
