@@ -96,10 +96,10 @@ class Api:
             call = self._ticketed(request, found.route.claim, dict(params).get("token", ""))
         else:
             check_origin(request, urls_of(request, Scope()))
-            asked = _asked_scope(request, params)
+            query = dict(params)
 
             def again() -> Call:
-                return self._scoped(request, self._caller(request), found.scope, asked)
+                return self._scoped(request, self._caller(request, query), found.scope, query)
 
             call = replace(again(), again=again)
         return lambda socket: found.route.serve(call, socket, params)
@@ -149,6 +149,7 @@ class Api:
         if (cookie := browser.new_cookie(request, urls, self._rng)) is not None:
             headers[cookie[0]] = cookie[1]
         params = parse_params(request.query)
+        query = dict(params)
         exchange.is_html = browser.wants_html(request, params)
         route = parse_route(request.path)
         method = method_of(request, params)
@@ -159,14 +160,13 @@ class Api:
             exchange.is_html = False
             return script
         if (route.type or "").lower() in ("token", "tokens") and (route.scope, route.id) == (None, None):
-            asker = self._whoever(request)
+            asker = self._whoever(request, query)
             status, answer = await answer_token(request, method, urls, self._replica.state, asker, self._access)
             return _json(status, msgspec.json.encode(answer))
-        caller = self._caller(request)
+        caller = self._caller(request, query)
         if await self._waits_for_latest(request):
-            caller = self._caller(request)
-        asked = None if _is_project(route) else _asked_scope(request, params)
-        call = exchange.call = self._scoped(request, caller, route.scope, asked)
+            caller = self._caller(request, query)
+        call = exchange.call = self._scoped(request, caller, route.scope, query, is_unscoped=_is_project(route))
         if exchange.is_html:
             # A form sends its empty inputs too.
             params = [(name, value) for name, value in params if value]
@@ -186,17 +186,27 @@ class Api:
         headers = (("Content-Type", "text/x-sh; charset=utf-8"), ("Cache-Control", "no-store"))
         return Response(200, text.encode(), headers)
 
-    def _whoever(self, request: Request) -> Caller:
-        return caller_of(request, self._replica.state, self._access.keys, self._now_ms())
+    def _whoever(self, request: Request, query: Mapping[str, str]) -> Caller:
+        return caller_of(request, query, self._replica.state, self._access.keys, self._now_ms())
 
-    def _caller(self, request: Request) -> Caller:
-        caller = self._whoever(request)
+    def _caller(self, request: Request, query: Mapping[str, str]) -> Caller:
+        caller = self._whoever(request, query)
         if caller.kind == "anonymous":
             raise unauthorized(request)
         return caller
 
-    def _scoped(self, request: Request, caller: Caller, path_scope: str | None, asked: str | None) -> Call:
-        state, query = self._replica.state, dict(parse_params(request.query))
+    def _scoped(
+        self,
+        request: Request,
+        caller: Caller,
+        path_scope: str | None,
+        query: Mapping[str, str],
+        *,
+        is_unscoped: bool = False,
+    ) -> Call:
+        """Return the call in the environment that is asked for; `is_unscoped`: by the path alone."""
+        state = self._replica.state
+        asked = None if is_unscoped else request.header("x-api-project-id") or query.get("projectId") or None
         scope = scope_of(path_scope, asked, caller, state)
         role = role_of(caller, scope, query.get("_role"), state)
         call = self._call(caller, scope, urls_of(request, scope), role)
@@ -277,10 +287,6 @@ def _run_script(route: Route, method: str, request: Request) -> Json:
     if method != "POST":
         raise ApiError("Method not allowed")
     return transform(parse_body(request, []))
-
-
-def _asked_scope(request: Request, params: Params) -> str | None:
-    return request.header("x-api-project-id") or dict(params).get("projectId") or None
 
 
 def _is_project(route: Route) -> bool:

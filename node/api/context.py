@@ -1,9 +1,8 @@
 """From a request to a Call: who asks, in which environment's scope, and under which URLs to answer (API.md 1.8, 2)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from node.api.call import Urls
 from node.api.definition import Role
@@ -28,10 +27,12 @@ class Scope:
     prefix: str = ""
 
 
-def caller_of(request: Request, state: State, keys: Sequence[bytes] = (), now_ms: int = 0) -> Caller:
-    """Return who sent a request; `keys` sign sessions."""
+def caller_of(
+    request: Request, query: Mapping[str, str], state: State, keys: Sequence[bytes] = (), now_ms: int = 0
+) -> Caller:
+    """Return who sent a request with this query; `keys` sign sessions."""
     enforce = (request.header("x-enforce-authentication") or "").lower() == "true"
-    token = _cookie_token(request) or dict(parse_qsl(request.query)).get("token")
+    token = _cookie_token(request) or query.get("token")
     return decide(Credentials(request.header("authorization"), request.is_local, enforce, token), state, keys, now_ms)
 
 

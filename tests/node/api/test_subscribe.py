@@ -247,7 +247,7 @@ async def test_frame_is_made_once_for_all_who_see_the_same(autojump_clock: MockC
 
 def _listening(one: Node) -> Subscriber:
     def again() -> Call:
-        return one.api._scoped(request, one.api._caller(request), None, None)
+        return one.api._scoped(request, one.api._caller(request, {}), None, {})
 
     request = Request("GET", "/v1/subscribe", headers=(("host", "h1:8080"),), is_local=True)
     subscriber = Subscriber(replace(again(), again=again), ())
