@@ -10,47 +10,19 @@ import msgspec
 
 from node.access_commands import (
     Command as Command,
-)
-from node.access_commands import (
     CreateAccount as CreateAccount,
-)
-from node.access_commands import (
     CreateOwnEnvironment as CreateOwnEnvironment,
-)
-from node.access_commands import (
     CreatePassword as CreatePassword,
-)
-from node.access_commands import (
     DisableLocalAuth as DisableLocalAuth,
-)
-from node.access_commands import (
     EnableLocalAuth as EnableLocalAuth,
-)
-from node.access_commands import (
     EndSession as EndSession,
-)
-from node.access_commands import (
     Member as Member,
-)
-from node.access_commands import (
     SetAccountState as SetAccountState,
-)
-from node.access_commands import (
     SetEnvironmentState as SetEnvironmentState,
-)
-from node.access_commands import (
     SetMembers as SetMembers,
-)
-from node.access_commands import (
     SetPassword as SetPassword,
-)
-from node.access_commands import (
     SetSetting as SetSetting,
-)
-from node.access_commands import (
     UpdateAccount as UpdateAccount,
-)
-from node.access_commands import (
     UpdatePassword as UpdatePassword,
 )
 from node.model import HostFacts, LaunchConfig, OverlayMode, PortBinding, Seen, ServiceState, WantedLink

@@ -17,8 +17,7 @@ import trio
 from node.commands import AnyCommand, Proposal, decode_proposal
 from node.crashing import crash_at
 from node.drive.beside import beside
-from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError
-from node.drive.consensus_ports import Transport as Transport
+from node.drive.consensus_ports import Applied, Offload, Storage, StoreFailedError, Transport as Transport
 from node.drive.disk_trouble import DiskTrouble, first_of, last_words, stand_in
 from node.drive.group import Group, view_of
 from node.drive.link import Caller, Reply

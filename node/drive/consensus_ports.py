@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from node.model import Change, State
-from node.store.errors import CorruptStoreError as CorruptStoreError
-from node.store.errors import StoreFailedError as StoreFailedError
+from node.store.errors import CorruptStoreError as CorruptStoreError, StoreFailedError as StoreFailedError
 from protocol.ids import Index, NodeId
 from protocol.messages import Kind
 from protocol.raft.vocabulary import Output, SavedState, Snapshot

@@ -15,8 +15,7 @@ from node.drive.link import Caller, LinkDownError, RequestFailedError
 from node.ports import RefusedError, Unavailable
 from protocol.errors import DecodeError, ProtocolError
 from protocol.ids import NodeId
-from protocol.messages import Kind, TransferReply, decode_transfer_reply
-from protocol.messages import encode as encode_record
+from protocol.messages import Kind, TransferReply, decode_transfer_reply, encode as encode_record
 from protocol.raft.core import Raft
 from protocol.raft.vocabulary import NotLeader, TransferRefused
 

@@ -21,8 +21,15 @@ from node.ports import RefusedError, Unavailable
 from node.state import TOO_OLD
 from protocol.errors import AuthenticityError, DecodeError, ProtocolError
 from protocol.ids import NodeId
-from protocol.messages import ExecuteReply, Kind, Submit, SubmitReply, decode_submit, decode_submit_reply
-from protocol.messages import encode as encode_record
+from protocol.messages import (
+    ExecuteReply,
+    Kind,
+    Submit,
+    SubmitReply,
+    decode_submit,
+    decode_submit_reply,
+    encode as encode_record,
+)
 from protocol.raft.core import Raft
 from protocol.raft.messages import MAX_BATCH_ENTRIES, MAX_ENTRY_BYTES
 from protocol.raft.vocabulary import HandingOver, NotLeader, ProposalsFull

@@ -16,8 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import NetlinkError
-from pyroute2 import WireGuard as KernelWireGuard
+from pyroute2 import NetlinkError, WireGuard as KernelWireGuard
 
 from node.overlay.uapi import GET, parse_device, parse_errno, render_set
 from node.plan.overlay_model import WireGuard, WireGuardPeer

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.lablib import layout as names
-from scripts.lablib import procs
+from scripts.lablib import layout as names, procs
 from scripts.lablib.errors import LabError
 from scripts.lablib.space import Space
 

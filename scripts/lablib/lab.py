@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from scripts.lablib import cgroups, engine, ground, images, procs, switch
-from scripts.lablib import layout as names
+from scripts.lablib import cgroups, engine, ground, images, layout as names, procs, switch
 from scripts.lablib.errors import LabError
 from scripts.lablib.layout import Layout
 from scripts.lablib.space import Space, find_space, mount_private, open_space

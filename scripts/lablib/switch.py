@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.lablib import layout as names
-from scripts.lablib import procs
+from scripts.lablib import layout as names, procs
 from scripts.lablib.errors import LabError
 from scripts.lablib.space import Space
 

@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 from dnslib import CNAME, RR, A, DNSRecord
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dns import foreign, wire
 from dns.answer import Chase, answer_query

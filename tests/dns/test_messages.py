@@ -2,8 +2,7 @@
 
 import msgpack
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dns import messages
 from dns.messages import Ack, FrameError, Full, Message, NeedFull, Refused, Status, StatusReply, Stop

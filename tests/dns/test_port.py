@@ -9,8 +9,7 @@ import msgpack
 import pytest
 import trio
 
-from dns import messages
-from dns import port as bounds
+from dns import messages, port as bounds
 from dns.control import ControlClient, ControlError
 from dns.messages import Ack, Full, Message, Refused
 from dns.port import ControlPort

@@ -5,8 +5,7 @@ from random import Random
 import pytest
 import trio
 
-from dns import responder as bounds
-from dns import wire
+from dns import responder as bounds, wire
 from dns.answer import Forward
 from dns.responder import Responder
 from dns.upstream import Upstreams

@@ -1,8 +1,7 @@
 """The rules of dns.zone: lookups, reverse names, changes."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dns.zone import Alias, Change, GapError, Record, Zone, apply_change, diff_zones, make_zone
 from tests.dns.questions import DB_1, WEB_1, make_shop

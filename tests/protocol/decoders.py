@@ -14,9 +14,7 @@ from zlib import crc32
 import msgpack
 import msgspec
 
-from dns import keep
-from dns import messages as dns_messages
-from dns import wire as dns_wire
+from dns import keep, messages as dns_messages, wire as dns_wire
 from dns.messages import Full
 from node.commands import Proposal, decode_command, decode_proposal, encode_command, encode_proposal
 from node.drive import stream_records as streams

@@ -1,8 +1,7 @@
 """Probe datagrams: only key holders are answered, never with more than they sent, and never for ever."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from protocol import probe
 

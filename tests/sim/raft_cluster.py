@@ -37,9 +37,7 @@ from protocol.raft.vocabulary import (
     Timing,
 )
 from tests.sim.raft_check import Checker as Checker
-from tests.sim.raft_parts import Disk as Disk
-from tests.sim.raft_parts import Machine
-from tests.sim.raft_parts import Member as Member
+from tests.sim.raft_parts import Disk as Disk, Machine, Member as Member
 
 
 def node_id(letter: str) -> NodeId:

@@ -5,8 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node.api.definitions import DEFINITIONS
 from tests.fakes.replica import FakeReplica

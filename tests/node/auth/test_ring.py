@@ -1,8 +1,7 @@
 """The cluster's derived keys: equal on every node, apart by purpose, and good through a rotation of the ring."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from node.auth.ring import ClusterKeys, derive_keys
 from protocol.errors import AuthenticityError

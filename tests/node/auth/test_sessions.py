@@ -5,8 +5,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from node import commands as c
 from node.auth.sessions import MAX_AHEAD_MS, SESSION_MS, Session, account_of, issue_session, read_session

@@ -5,8 +5,7 @@ import json
 
 import jwt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from node.auth.ring import derive_keys
 from node.auth.tickets import AUDIENCE, LIFETIME_MS, MAX_TOKEN_CHARS, issue, read

@@ -18,8 +18,7 @@ from node.ports import RefusedError, Unavailable
 from node.state import encode_state, state_digest
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
-from protocol.messages import Kind, Submit, SubmitReply, decode_submit_reply
-from protocol.messages import encode as encode_record
+from protocol.messages import Kind, Submit, SubmitReply, decode_submit_reply, encode as encode_record
 from protocol.raft.messages import (
     MAX_ENTRY_BYTES,
     Entry,

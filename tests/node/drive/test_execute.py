@@ -10,8 +10,7 @@ from node.drive.link import Caller
 from node.drive.proposals import decode_result
 from node.model import DEFAULT_ENVIRONMENT_ID, Done, Refused, Result
 from protocol.errors import AuthenticityError, DecodeError
-from protocol.messages import ExecuteReply, Submit, decode_execute_reply
-from protocol.messages import encode as encode_record
+from protocol.messages import ExecuteReply, Submit, decode_execute_reply, encode as encode_record
 from protocol.raft.messages import MAX_ENTRY_BYTES
 from tests.fakes.consensus import ME, OTHER, Follower, leading_alone, two_voters
 

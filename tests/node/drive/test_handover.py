@@ -15,8 +15,7 @@ from node.model import host_of_node
 from node.ports import RefusedError, Unavailable
 from protocol.errors import DecodeError
 from protocol.ids import Index, NodeId, Term
-from protocol.messages import Kind, TransferReply, decode_transfer_reply
-from protocol.messages import encode as encode_record
+from protocol.messages import Kind, TransferReply, decode_transfer_reply, encode as encode_record
 from protocol.raft.messages import (
     AppendReply,
     AppendRequest,

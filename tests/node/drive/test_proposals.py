@@ -14,8 +14,7 @@ from node.drive.proposals import Offered, Proposals
 from node.model import DEFAULT_ENVIRONMENT_ID, State
 from node.ports import Unavailable
 from node.state import MAX_RECENT
-from protocol.messages import Kind, SubmitReply, decode_submit
-from protocol.messages import encode as encode_record
+from protocol.messages import Kind, SubmitReply, decode_submit, encode as encode_record
 from protocol.raft.vocabulary import DEFAULT_LIMITS, ProposalsFull
 from tests.fakes.consensus import ME, OTHER, FakeTransport
 from tests.fakes.states import grown

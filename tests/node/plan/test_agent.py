@@ -4,8 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node.commands import RemoveHost, ReportContainers, RestartContainer, SetContainerDesired
 from node.model import Change, Container, State

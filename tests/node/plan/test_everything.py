@@ -2,8 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, note, settings
-from hypothesis import strategies as st
+from hypothesis import given, note, settings, strategies as st
 
 from node.commands import Batch
 from node.plan.everything import Picture, plan

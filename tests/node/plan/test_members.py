@@ -1,7 +1,6 @@
 """The Raft group follows the hosts, one safe step at a time."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from node.plan.members import plan_members
 from protocol.ids import NodeId

@@ -4,8 +4,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node.plan.overlay import KEEPALIVE, STALE_AFTER, clamp_key, plan_overlay, report_overlay, tunnel_mtu
 from node.plan.overlay_model import (

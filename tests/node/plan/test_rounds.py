@@ -3,8 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, note, settings
-from hypothesis import strategies as st
+from hypothesis import given, note, settings, strategies as st
 
 from node.commands import Batch, CreateContainer, CreateService, SetHostState, UpdateService
 from node.model import State

@@ -6,8 +6,7 @@ from contextlib import suppress
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node.model import Done, Result, Stack, State
 from node.state import decode_state, encode_state, state_digest

@@ -3,8 +3,7 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node import commands as c
 from node.commands import AnyCommand, Batch, Placement, Proposal, decode_proposal, encode_proposal

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from node.commands import AnyCommand, CreateStack, InitCluster, Proposal
 from node.model import Done, State

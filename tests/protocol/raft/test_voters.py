@@ -1,7 +1,6 @@
 """Who votes: one voter for up to two hosts, three from three, five from seven, one safe step at a time."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from protocol.ids import NodeId
 from protocol.raft.messages import Config, make_config

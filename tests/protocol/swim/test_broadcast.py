@@ -1,7 +1,6 @@
 """The queue of news."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from protocol.swim.broadcast import BroadcastQueue, transmit_limit
 from tests.protocol.swim.builders import B, C, D, node
