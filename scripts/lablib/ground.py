@@ -30,6 +30,8 @@ PROGRAMS: Mapping[str, str] = {
     "wireguard-go": "wireguard-go",
     "dnsmasq": "dnsmasq-base",
 }
+TEST_PROGRAMS: Mapping[str, str] = {"shellcheck": "shellcheck"}
+"""What some tests look at scripts with."""
 BUILD_PROGRAMS: Mapping[str, str] = {"musl-gcc": "musl-tools", "gcc": "gcc", "apt-get": "apt", "dpkg-deb": "dpkg"}
 """What building the images needs on top."""
 
