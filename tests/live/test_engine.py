@@ -1,8 +1,6 @@
 """The engine contract on a real Docker daemon, that of a lab host."""
 
-import gc
 import json
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +13,7 @@ from node.engine.dockerd import DockerEngine
 from node.model import PortBinding
 from node.ports import EngineError, NetworkSpec
 from scripts.lablib import Lab
+from tests.live.engine_lab import client_of, close, one_host
 from tests.node.engine.contract import EngineContract, spec_of
 
 pytestmark = pytest.mark.live
@@ -25,31 +24,14 @@ NETWORK = NetworkSpec(name="corral-contract", bridge="cc0", subnet="10.43.7.0/24
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    made = Lab("engine")
-    made.down()
-    made.up(1)
-    yield made
-    made.down()
-    # The client library leaves the sockets of broken conversations to the garbage collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    with one_host("engine") as made:
+        yield made
 
 
 @pytest.fixture
 async def engine(lab: Lab) -> AsyncIterator[DockerEngine]:
-    # A folder that the engine sees, too, so that it can mount what is written there.
-    made = DockerEngine(CLUSTER, resolv_dir=lab.layout.folder / "resolv", url=f"unix://{lab.docker_socket('h1')}")
-    # Two first calls at once would each make a client, and only one of them could be closed.
-    await made.version()
-    yield made
-    close(made)
-
-
-def close(engine: DockerEngine) -> None:
-    """Close its connections: an engine has no end of its own, it lives as long as the daemon."""
-    if engine._client is not None:
-        engine._client.close()
+    async with client_of(lab) as made:
+        yield made
 
 
 def docker(lab: Lab, *argv: str) -> str:

@@ -1,9 +1,7 @@
 """Logs, commands and figures on a real Docker daemon, that of a lab host."""
 
-import gc
 import os
 import threading
-import warnings
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,7 +10,7 @@ import trio
 from node.engine.dockerd import CALLS_AT_ONCE, DockerEngine
 from node.ports import ERR, OUT, ExecSpec, StreamingEngine
 from scripts.lablib import Lab
-from tests.node.engine.contract import EngineContract
+from tests.live.engine_lab import client_of, one_host
 from tests.node.engine.streams_contract import PATIENCE, StreamsContract, read_log
 
 pytestmark = pytest.mark.live
@@ -23,26 +21,14 @@ LISTENS = "while read -r kind line; do if [ $kind = 2 ]; then echo $line >&2; el
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    made = Lab("streams")
-    made.down()
-    made.up(1)
-    yield made
-    made.down()
-    # The client library leaves the sockets of broken conversations to the garbage collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    with one_host("streams") as made:
+        yield made
 
 
 @pytest.fixture
 async def engine(lab: Lab) -> AsyncIterator[DockerEngine]:
-    made = DockerEngine(
-        EngineContract.cluster, resolv_dir=lab.layout.folder / "resolv", url=f"unix://{lab.docker_socket('h1')}"
-    )
-    await made.version()
-    yield made
-    if made._client is not None:
-        made._client.close()
+    async with client_of(lab) as made:
+        yield made
 
 
 def count_descriptors() -> int:
